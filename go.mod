@@ -1,0 +1,3 @@
+module github.com/sluice-gateway/sluice
+
+go 1.26.0

@@ -1,0 +1,102 @@
+package message
+
+import (
+	"errors"
+	"io"
+)
+
+// Body is pulled: whoever wants the bytes asks for the next chunk. One goroutine
+// at a time may use a body.
+type Body interface {
+	// Next returns the next chunk, never an empty one, or an error; io.EOF is the
+	// clean end. The chunk is a view, valid until the following call of Next or
+	// Close. Next blocks until the sender has sent something: that is the
+	// back-pressure.
+	Next() ([]byte, error)
+	// Length is the number of bytes that Next will return from the start to the
+	// end, or -1 where that is not known.
+	Length() int64
+	// Trailer is valid after Next returned io.EOF; nil where there is none.
+	Trailer() *Header
+	// Close says that nobody will read on. A body that was not read to its end
+	// costs its connection. It may be called more than once.
+	Close() error
+}
+
+// Ready is implemented by bodies that know whether Next would return at once.
+// A wire uses it to put a head and a body that is there into one write.
+type Ready interface{ Ready() bool }
+
+// ErrBodyTooLarge is returned when a body is longer than the limit with which
+// somebody asked for it.
+var ErrBodyTooLarge = errors.New("body is larger than its limit")
+
+// Bytes is a body that is in memory. It can be rewound, so it can be sent again.
+type Bytes struct {
+	data  []byte
+	spent bool
+}
+
+// NewBytes returns a body over data, which must not change as long as the body
+// is used.
+func NewBytes(data []byte) *Bytes { return &Bytes{data: data} }
+
+// Reset makes b a fresh body over data.
+func (b *Bytes) Reset(data []byte) { b.data, b.spent = data, false }
+
+// Rewind makes the next call of Next return the data again.
+func (b *Bytes) Rewind() { b.spent = false }
+
+// Data is the whole body.
+func (b *Bytes) Data() []byte { return b.data }
+
+func (b *Bytes) Next() ([]byte, error) {
+	if b.spent || len(b.data) == 0 {
+		return nil, io.EOF
+	}
+	b.spent = true
+	return b.data, nil
+}
+
+func (b *Bytes) Length() int64    { return int64(len(b.data)) }
+func (b *Bytes) Trailer() *Header { return nil }
+func (b *Bytes) Close() error     { return nil }
+func (b *Bytes) Ready() bool      { return true }
+
+// ReadAll reads body to its end, but no more than limit bytes; a longer one is
+// ErrBodyTooLarge. The body is not closed.
+func ReadAll(body Body, limit int64) ([]byte, error) {
+	if body == nil {
+		return nil, nil
+	}
+	length := body.Length()
+	if length > limit {
+		return nil, ErrBodyTooLarge
+	}
+	var all []byte
+	if length > 0 {
+		all = make([]byte, 0, min(length, 1<<20))
+	}
+	for {
+		chunk, err := body.Next()
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if int64(len(all))+int64(len(chunk)) > limit {
+			return nil, ErrBodyTooLarge
+		}
+		all = append(all, chunk...)
+	}
+}
+
+// Tunnel is the raw connection behind a 101: bytes in both directions, nothing
+// looked at. Read and Write may be used by two goroutines.
+type Tunnel interface {
+	io.ReadWriter
+	// CloseWrite tells the other side that nothing more will come.
+	CloseWrite() error
+	Close() error
+}

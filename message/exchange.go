@@ -1,0 +1,168 @@
+// Package message is the one form in which requests and answers travel through
+// the gateway, whatever wire they came over.
+//
+// An Exchange is owned by one goroutine, the one that serves it, and is reused
+// for the next one: nobody may keep a pointer to it or to its parts. Strings may
+// be kept.
+package message
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Exchange is one request and its answer.
+type Exchange struct {
+	Request  Request
+	Response Response
+	Client   Client
+	Facts    Facts
+	Times    Times
+
+	// Shard spreads counters over cores: see internal/meter. Set once by the wire for
+	// a connection.
+	Shard uint32
+
+	wire    Wire
+	problem *Problem
+	fault   error
+	rooms   []room
+}
+
+// Handler is all that a wire knows of the gateway.
+type Handler interface{ Serve(x *Exchange) }
+
+// Wire is what the gateway knows of the connection that carries an exchange.
+// Its methods are called on the goroutine that owns the exchange.
+type Wire interface {
+	// Respond writes x.Response, streaming its body to its end, and closes the
+	// body. The result tells who failed: a *Problem whose Source is client or upstream.
+	Respond(x *Exchange) error
+	// Inform sends an interim answer (103, 102); what cannot be sent is dropped.
+	Inform(status int, header *Header)
+	// Await says that the goroutine is about to wait for c, and that c is to be
+	// cancelled if the client goes away meanwhile. Arrived ends that; after it
+	// has returned c is not touched any more.
+	Await(c Canceler)
+	Arrived()
+	// Gone says whether the client was seen to be gone.
+	Gone() bool
+	// BytesIn and BytesOut count what went over the wire for this exchange,
+	// heads included.
+	BytesIn() int64
+	BytesOut() int64
+}
+
+// Canceler is something that waits and can be told to stop waiting. Cancel is
+// called on another goroutine.
+type Canceler interface{ Cancel() }
+
+// Client is who is at the other end.
+type Client struct {
+	// Peer is the address of the connection; Address the client's, after PROXY
+	// protocol and trusted proxies.
+	Peer    netip.AddrPort
+	Address netip.Addr
+	// AddressText is Address in text form.
+	AddressText string
+	// Local is the address that the client connected to.
+	Local netip.AddrPort
+	// Listener is the name of the listener.
+	Listener string
+	// TLS facts join here with the wires that have them.
+}
+
+// Times are the moments of an exchange. Started is read once, when the head is
+// complete; the others are offsets from it, 0 where there was no such moment.
+type Times struct {
+	Started time.Time
+	// Connected is how long getting a connection to the origin took; FirstByte
+	// when the answer's head was there; Done when the last byte was written.
+	Connected time.Duration
+	FirstByte time.Duration
+	Done      time.Duration
+}
+
+// epoch makes Now monotonic: it never jumps with the wall clock.
+var epoch = time.Now()
+
+// Now is the moment at which the exchange started, in nanoseconds on a clock that
+// never goes back. It costs nothing: hooks use it in place of reading the clock.
+func (x *Exchange) Now() int64 { return int64(x.Times.Started.Sub(epoch)) }
+
+// Deny refuses the exchange: the client's fault, or a rule's. Header fields that
+// are already in x.Response stay and are sent with the problem.
+func (x *Exchange) Deny(p *Problem) Verdict {
+	x.problem = p
+	return Reply
+}
+
+// Fault says that a policy could not decide; its on_fault setting decides.
+func (x *Exchange) Fault(err error) Verdict {
+	x.fault = err
+	return Faulted
+}
+
+// Problem is why the exchange was refused or failed, or nil.
+func (x *Exchange) Problem() *Problem { return x.problem }
+
+// ClearProblem is called by the engine once the problem has become an answer that
+// somebody replaced.
+func (x *Exchange) ClearProblem() { x.problem = nil }
+
+// TakeFault returns and forgets the error of the last Fault.
+func (x *Exchange) TakeFault() error {
+	err := x.fault
+	x.fault = nil
+	return err
+}
+
+// Wire is the connection that carries the exchange.
+func (x *Exchange) Wire() Wire { return x.wire }
+
+// Begin is called by a wire before it fills the exchange.
+func (x *Exchange) Begin(w Wire) { x.wire = w }
+
+// Reset makes the exchange ready for the next one and keeps its room.
+func (x *Exchange) Reset() {
+	x.Request.Reset()
+	x.Response.Reset()
+	x.Client = Client{}
+	x.Facts.reset()
+	x.Times = Times{}
+	x.wire, x.problem, x.fault = nil, nil, nil
+	x.emptyRooms()
+}
+
+// room is one policy's place in an exchange: see policy.Local.
+type room struct {
+	value any
+	home  *sync.Pool
+}
+
+// Room returns what stands in a place, or nil.
+func (x *Exchange) Room(place int) any {
+	if place < len(x.rooms) {
+		return x.rooms[place].value
+	}
+	return nil
+}
+
+// SetRoom puts a value into a place; it goes back to home when the exchange ends.
+func (x *Exchange) SetRoom(place int, value any, home *sync.Pool) {
+	for len(x.rooms) <= place {
+		x.rooms = append(x.rooms, room{})
+	}
+	x.rooms[place] = room{value, home}
+}
+
+func (x *Exchange) emptyRooms() {
+	for i := range x.rooms {
+		if r := &x.rooms[i]; r.value != nil {
+			r.home.Put(r.value)
+			*r = room{}
+		}
+	}
+	x.rooms = x.rooms[:0]
+}

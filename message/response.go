@@ -1,0 +1,54 @@
+package message
+
+// Response is what the client gets. A target or a policy fills it.
+type Response struct {
+	Status int
+	Header Header
+	// Body is nil where the answer has none.
+	Body Body
+	// Length is the Content-Length that a HEAD or 304 answer announces without
+	// having a body; -1 if it announces none. Ignored where there is a body.
+	Length int64
+	// Tunnel is set with status 101: the wire sends the head and then joins the
+	// two connections.
+	Tunnel Tunnel
+
+	buffered Bytes
+}
+
+// SetBody makes data the body. The slice must not change until the exchange is
+// done. It costs no allocation.
+func (r *Response) SetBody(data []byte) {
+	r.CloseBody()
+	r.buffered.Reset(data)
+	r.Body = &r.buffered
+}
+
+// CloseBody gives up the body that is there.
+func (r *Response) CloseBody() {
+	if r.Body != nil {
+		_ = r.Body.Close()
+		r.Body = nil
+	}
+}
+
+// Wrap puts a body around the one that is there. Who changes the number of
+// bytes must return -1 or the new number from Length.
+func (r *Response) Wrap(around func(Body) Body) {
+	if r.Body != nil {
+		r.Body = around(r.Body)
+	}
+}
+
+// Reset empties the response and keeps its room. It does not close the body.
+func (r *Response) Reset() {
+	fields := r.Header
+	fields.Reset()
+	*r = Response{Header: fields, Length: -1}
+}
+
+// BodyAllowed says whether an answer with this status may have a body at all
+// (RFC 9110 §6.4.1); for HEAD the method decides too.
+func BodyAllowed(method string, status int) bool {
+	return status >= 200 && status != 204 && status != 304 && method != "HEAD"
+}

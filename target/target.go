@@ -1,0 +1,84 @@
+// Package target is what the author of a target imports. A target answers what
+// the policies of a route let through. It is a folder under targets/ with one
+// exported variable, Kind, made by Define.
+package target
+
+import (
+	"embed"
+	"fmt"
+	"log/slog"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// RoundTripper asks an origin; *upstream.Upstream is one. It fills resp. The
+// error is a *message.Problem.
+type RoundTripper interface {
+	Name() string
+	RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error
+}
+
+// Handler is one target on one route. Serve is called by the goroutines of many
+// exchanges at once and fills x.Response; its error is a *message.Problem, or
+// becomes an internal_error.
+type Handler struct {
+	Serve func(x *message.Exchange) error
+	// Close runs once, when no exchange uses this target any more; may be nil.
+	Close func() error
+	// Upstreams names the upstreams that Serve may ask, for explain.
+	Upstreams []string
+}
+
+// Env is what a target is given to be built with.
+type Env struct {
+	Route  string
+	Logger *slog.Logger
+	// Upstream finds an upstream by name; the error names the nearest one.
+	Upstream func(name string) (RoundTripper, error)
+	// Dry says that the configuration is only checked: nothing may be opened.
+	Dry bool
+}
+
+// Decoder fills a settings value from the configuration; config.Node is one.
+type Decoder interface{ Decode(into any) error }
+
+// Kind is a kind of target. It is immutable.
+type Kind struct {
+	Name  string
+	Files embed.FS // README.md and schema.json
+
+	settings func() any
+	build    func(settings any, env *Env) (Handler, error)
+	problems []*message.Problem
+}
+
+// Define makes a Kind. C is its settings: what stands behind the target's name in
+// a route, be it a struct, a list or a single word.
+func Define[C any](name string, files embed.FS, build func(c *C, env *Env) (Handler, error), problems ...*message.Problem) Kind {
+	return Kind{
+		Name:     name,
+		Files:    files,
+		settings: func() any { return new(C) },
+		build:    func(settings any, env *Env) (Handler, error) { return build(settings.(*C), env) },
+		problems: problems,
+	}
+}
+
+// NewSettings returns a pointer to an empty settings value, for the schema.
+func (k *Kind) NewSettings() any { return k.settings() }
+
+// Problems lists what the target answers with.
+func (k *Kind) Problems() []*message.Problem { return k.problems }
+
+// Build decodes the settings and makes the handler.
+func (k *Kind) Build(settings Decoder, env *Env) (Handler, error) {
+	c := k.settings()
+	if err := settings.Decode(c); err != nil {
+		return Handler{}, err
+	}
+	h, err := k.build(c, env)
+	if err != nil {
+		return Handler{}, fmt.Errorf("%s: %w", k.Name, err)
+	}
+	return h, nil
+}
