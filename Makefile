@@ -1,0 +1,61 @@
+GO          ?= go
+FUZZTIME    ?= 10s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -X main.version=$(VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check golden gen fuzz bench new-policy cover fmt vet
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build and start the demo: a gateway, an origin, some policies
+	bin/sluice demo
+
+build: ## build bin/sluice
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/sluice ./cmd/sluice
+
+test: ## everything, as CI runs it; installs what it needs
+	tools/setup/test.sh
+	@$(MAKE) --no-print-directory fmt vet
+	$(GO) test -timeout 8m ./...
+	timeout --foreground 10m $(GO) test -race -short -timeout 8m ./...
+
+check: fmt vet ## fmt, vet, staticcheck and the short tests with the race detector, within a minute
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) test -race -short -timeout 1m ./...
+
+fmt:
+	@files=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+golden: ## write the golden files anew; then read the diff
+	$(GO) test ./compile/... ./config/... -run Golden -update
+
+gen: ## write all generated files anew: schemas, tables in the documentation
+	$(GO) run ./tools/gen
+
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@grep -rn --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]*' . | sort | \
+	while IFS=: read -r file _ func; do \
+		name=$${func#func }; dir=$$(dirname $$file); \
+		echo "$$dir $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+	done
+
+bench: build ## compare with nginx, HAProxy and Caddy; BENCH="-quick -only bare", BENCH=-write
+	tools/setup/bench.sh
+	$(GO) run ./tools/bench -sluice bin/sluice $(BENCH)
+
+new-policy: ## begin a policy: make new-policy NAME=my_policy
+	$(GO) run ./tools/newpolicy $(NAME)
+
+cover: ## which statements the tests reach, by package
+	$(GO) test -short -coverprofile=cover.out -coverpkg=./... ./... >/dev/null
+	$(GO) tool cover -func=cover.out | tail -n 1
+	@rm -f cover.out
