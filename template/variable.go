@@ -1,0 +1,104 @@
+package template
+
+import "strings"
+
+// variable is what a template can speak of.
+type variable uint8
+
+const (
+	none variable = iota
+	clientAddress
+	listener
+	requestID
+	requestMethod
+	requestScheme
+	requestHost
+	requestAuthority
+	requestPath
+	requestQuery
+	requestHeader
+	requestQueryValue
+	requestCookie
+	pathParam
+	consumerName
+	consumerGroups
+	routeName
+	upstreamName
+	endpoint
+	responseStatus
+	responseHeader
+)
+
+// entry describes one variable. A name that ends in a dot takes another name
+// behind it.
+type entry struct {
+	name     string
+	variable variable
+	answered bool // known only once the answer is there
+	about    string
+}
+
+// catalogue is every variable, in the order of the documentation.
+var catalogue = [...]entry{
+	{"client.address", clientAddress, false, "The client's address, after trusted proxies."},
+	{"listener", listener, false, "The name of the listener."},
+	{"request.id", requestID, false, "The id of the request."},
+	{"request.method", requestMethod, false, "The method."},
+	{"request.scheme", requestScheme, false, "`http` or `https`."},
+	{"request.host", requestHost, false, "The host without its port."},
+	{"request.authority", requestAuthority, false, "The host, with its port if one was given."},
+	{"request.path", requestPath, false, "The normalised path, still percent-encoded."},
+	{"request.query", requestQuery, false, "The query without `?`, as it was sent."},
+	{"request.header.", requestHeader, false, "A header field; several are joined by `, `."},
+	{"request.query.", requestQueryValue, false, "The first query parameter of this name, decoded."},
+	{"request.cookie.", requestCookie, false, "The first cookie of this name."},
+	{"path.", pathParam, false, "A named part of the route's path, still percent-encoded."},
+	{"consumer.name", consumerName, false, "Who is calling."},
+	{"consumer.groups", consumerGroups, false, "The caller's groups, joined by `,`."},
+	{"route", routeName, false, "The name of the route."},
+	{"upstream", upstreamName, true, "The upstream that was asked."},
+	{"endpoint", endpoint, true, "The endpoint that was asked."},
+	{"response.status", responseStatus, true, "The status of the answer."},
+	{"response.header.", responseHeader, true, "A header field of the answer."},
+}
+
+// takesName says whether another name stands behind this one.
+func (e *entry) takesName() bool { return strings.HasSuffix(e.name, ".") }
+
+// shown is the name as people write it.
+func (e *entry) shown() string {
+	if e.takesName() {
+		return e.name + "NAME"
+	}
+	return e.name
+}
+
+// name is a variable as it was written.
+func (v variable) name(behind string) string {
+	for i := range catalogue {
+		if e := &catalogue[i]; e.variable == v {
+			if e.takesName() {
+				return e.name + behind
+			}
+			return e.name
+		}
+	}
+	return ""
+}
+
+// Documented is one row of the table of variables.
+type Documented struct {
+	Name, About string
+	// Answered says that it has a value only once the answer is known.
+	Answered bool
+}
+
+// All lists every variable for the documentation.
+func All() []Documented {
+	rows := make([]Documented, len(catalogue))
+	for i := range catalogue {
+		e := &catalogue[i]
+		rows[i] = Documented{Name: e.shown(), About: e.about, Answered: e.answered}
+	}
+	return rows
+}
