@@ -1,0 +1,244 @@
+package rig
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is one end of a connection that a test drives by hand. Send returns at
+// once: a goroutine writes, so that a script can send more than the sockets hold
+// before it looks at the other side. Everything else waits, at most Patience.
+type Conn struct {
+	raw    *net.TCPConn
+	reader *bufio.Reader
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	queue   []func() error
+	busy    bool
+	failed  error
+	written atomic.Int64
+}
+
+// NewConn takes over a connection.
+func NewConn(raw *net.TCPConn) *Conn {
+	c := &Conn{raw: raw, reader: bufio.NewReaderSize(raw, 64<<10)}
+	c.changed = sync.NewCond(&c.mu)
+	return c
+}
+
+// Dial connects to an address, from an address if one is given.
+func Dial(to, from string) (*Conn, error) {
+	d := net.Dialer{Timeout: Patience}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	raw, err := d.Dial("tcp", to)
+	if err != nil {
+		return nil, err
+	}
+	return NewConn(raw.(*net.TCPConn)), nil
+}
+
+// enqueue runs something behind everything that was sent so far.
+func (c *Conn) enqueue(job func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, job)
+	if !c.busy {
+		c.busy = true
+		go c.work()
+	}
+}
+
+func (c *Conn) work() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			c.busy = false
+			c.changed.Broadcast()
+			c.mu.Unlock()
+			return
+		}
+		job := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		if err := job(); err != nil {
+			c.mu.Lock()
+			c.failed = err
+			c.mu.Unlock()
+		}
+	}
+}
+
+// Send writes data, behind what was sent before.
+func (c *Conn) Send(data string) {
+	c.enqueue(func() error {
+		n, err := c.raw.Write([]byte(data))
+		c.written.Add(int64(n))
+		return err
+	})
+}
+
+// Flood writes n bytes of 'x' without holding them in memory.
+func (c *Conn) Flood(n int64) {
+	block := []byte(strings.Repeat("x", 64<<10))
+	c.enqueue(func() error {
+		for left := n; left > 0; {
+			m, err := c.raw.Write(block[:min(left, int64(len(block)))])
+			c.written.Add(int64(m))
+			left -= int64(m)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Stuck waits until what is being sent does not move any more: the other side
+// has stopped reading.
+func (c *Conn) Stuck() error {
+	last, since := int64(-1), time.Now()
+	return Eventually(func() error {
+		if now := c.written.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		c.mu.Lock()
+		busy := c.busy
+		c.mu.Unlock()
+		if !busy {
+			return fmt.Errorf("all %d bytes were taken: nothing holds the sender back", last)
+		}
+		if quiet := time.Since(since); quiet < 300*time.Millisecond {
+			return fmt.Errorf("%d bytes were taken, and it goes on", last)
+		}
+		return nil
+	})
+}
+
+// Written is the number of bytes that the kernel took.
+func (c *Conn) Written() int64 { return c.written.Load() }
+
+// Drain waits until everything sent was written.
+func (c *Conn) Drain() error {
+	return Eventually(func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.busy {
+			return fmt.Errorf("the other side does not read")
+		}
+		return c.failed
+	})
+}
+
+// Reader is ready to be read from, with a fresh deadline.
+func (c *Conn) Reader() (*bufio.Reader, error) {
+	return c.reader, c.raw.SetReadDeadline(time.Now().Add(Patience))
+}
+
+// Receive reads exactly what is wanted, and says what came instead.
+func (c *Conn) Receive(want string) error {
+	r, err := c.Reader()
+	if err != nil {
+		return err
+	}
+	got := make([]byte, len(want))
+	n, err := io.ReadFull(r, got)
+	if string(got[:n]) != want {
+		more := c.buffered()
+		return fmt.Errorf("wanted %s\n   got %s (%v)", Quote(want), Quote(string(got[:n])+more), err)
+	}
+	return nil
+}
+
+func (c *Conn) buffered() string {
+	peek, err := c.reader.Peek(c.reader.Buffered())
+	if err != nil {
+		return ""
+	}
+	return string(peek)
+}
+
+// Ended says whether a read error means that the other side is gone.
+func Ended(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// Closed waits until the other side closes, and fails if it says anything more.
+func (c *Conn) Closed() error {
+	r, err := c.Reader()
+	if err != nil {
+		return err
+	}
+	rest, err := io.ReadAll(r)
+	if len(rest) > 0 {
+		return fmt.Errorf("wanted the end, got %s", Quote(string(rest)))
+	}
+	if err == nil || Ended(err) {
+		return nil
+	}
+	return fmt.Errorf("wanted the end: %w", err)
+}
+
+// Silent fails if something is there to be read, or if the other side has closed.
+// It can only see what has arrived: use it to say what must not have happened by now.
+func (c *Conn) Silent() error {
+	if err := c.raw.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		return err
+	}
+	_, err := c.reader.Peek(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("wanted silence: %w", err)
+	}
+	return fmt.Errorf("wanted silence, got %s", Quote(c.buffered()))
+}
+
+// Discard throws away what comes until n bytes have come.
+func (c *Conn) Discard(n int64) error {
+	r, err := c.Reader()
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(io.Discard, r, n)
+	return err
+}
+
+// CloseWrite says that nothing more will be sent.
+func (c *Conn) CloseWrite() error {
+	if err := c.Drain(); err != nil {
+		return err
+	}
+	return c.raw.CloseWrite()
+}
+
+// Close closes in good order, behind everything that was sent.
+func (c *Conn) Close() error {
+	if err := c.Drain(); err != nil {
+		return err
+	}
+	return c.raw.Close()
+}
+
+// Reset closes at once and lets the kernel send a reset.
+func (c *Conn) Reset() error {
+	if err := c.raw.SetLinger(0); err != nil {
+		return err
+	}
+	return c.raw.Close()
+}
+
+// Drop closes without ceremony at the end of a test.
+func (c *Conn) Drop() { _ = c.raw.Close() }
