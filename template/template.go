@@ -13,6 +13,7 @@ package template
 import (
 	"strings"
 
+	"github.com/sluice-gateway/sluice/internal/rawquery"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -136,8 +137,8 @@ func (p *piece) plain(x *message.Exchange) (value string, ok bool) {
 	case requestHeader:
 		return oneField(&x.Request.Header, p.text)
 	case requestQueryValue:
-		raw := queryValue(x.Request.Query, p.text)
-		return raw, !isEncoded(raw)
+		raw := rawquery.Value(x.Request.Query, p.text)
+		return raw, !rawquery.Encoded(raw)
 	case requestCookie:
 		return cookie(&x.Request.Header, p.text), true
 	case pathParam:
@@ -175,7 +176,7 @@ func (p *piece) appendComposed(dst []byte, x *message.Exchange, escape Escape) [
 		return appendFields(dst, &x.Response.Header, p, escape)
 	case requestQueryValue:
 		var room [stackRoom]byte
-		decoded := appendDecoded(room[:0], queryValue(x.Request.Query, p.text))
+		decoded := rawquery.AppendDecoded(room[:0], rawquery.Value(x.Request.Query, p.text))
 		return appendEscapedBytes(dst, decoded, escape, p.variable)
 	}
 	return dst
