@@ -71,6 +71,26 @@ func (t *Template) Variables() []string {
 	return names
 }
 
+// Shape returns the text with every variable replaced by "x", and request.path by
+// "/x": what a check while the configuration is compiled looks at.
+func (t *Template) Shape() string {
+	if len(t.pieces) == 0 {
+		return t.literal
+	}
+	var b strings.Builder
+	for _, p := range t.pieces {
+		switch p.variable {
+		case none:
+			b.WriteString(p.text)
+		case requestPath:
+			b.WriteString("/x")
+		default:
+			b.WriteByte('x')
+		}
+	}
+	return b.String()
+}
+
 // stackRoom is how long a result may be before String needs more than the one
 // allocation for the string itself.
 const stackRoom = 512

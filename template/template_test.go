@@ -244,6 +244,19 @@ func TestLiteral(t *testing.T) {
 	}
 }
 
+func TestShape(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"": "", "a{{": "a{", "/v/{path.id}.{path.ext}": "/v/x.x", "{request.path}/y": "/x/y"} {
+		p, err := Parse(text, Use{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Shape(); got != want {
+			t.Errorf("Shape(%s) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestAllocations(t *testing.T) {
 	x := exchange()
 	tests := []struct {
