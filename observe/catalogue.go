@@ -1,0 +1,112 @@
+package observe
+
+import "time"
+
+// The limits of the gateway's own metrics, in routes, upstreams and so on; what
+// comes after counts under Other.
+const (
+	maxRoutes    = 1000
+	maxUpstreams = 1000
+	maxListeners = 100
+	maxProblems  = 200
+)
+
+// The bounds of the first buckets. With 17 bounds, each twice the one before, an
+// exchange is told apart from 500 µs to 32.8 s, a connect from 100 µs to 6.6 s.
+const (
+	smallestExchange = 500 * time.Microsecond
+	smallestConnect  = 100 * time.Microsecond
+)
+
+// statusLabels are the values of the label status. "none" is an exchange that
+// ended without a status: the client or the origin went away.
+var statusLabels = [statusClasses]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+const statusClasses = 6
+
+// The metrics that the gateway itself has. Policies add their own.
+var (
+	buildInfo = Metric{Name: "sluice_build_info", Kind: KindGauge, Labels: []string{"version", "go_version"},
+		Help: "Always 1; the labels say what is running."}
+	uptime = Metric{Name: "sluice_uptime_seconds", Kind: KindGauge,
+		Help: "Time since the gateway started."}
+	configRevision = Metric{Name: "sluice_config_revision", Kind: KindGauge,
+		Help: "Number of the configuration revision that is applied; 0 before the first."}
+	configInfo = Metric{Name: "sluice_config_info", Kind: KindGauge, Labels: []string{"hash"},
+		Help: "Always 1; the label is the content hash of the configuration that is applied."}
+	configApplied = Metric{Name: "sluice_config_applied_timestamp_seconds", Kind: KindGauge,
+		Help: "Unix time at which the configuration was applied."}
+	configReloads = Metric{Name: "sluice_config_reloads_total", Kind: KindCounter, Labels: []string{"result"},
+		Help: "Configurations that were applied (success) or refused (failure), the first one included."}
+
+	listenerConnections = Metric{Name: "sluice_listener_connections", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,
+		Help: "Client connections that are open."}
+	listenerAccepted = Metric{Name: "sluice_listener_accepted_total", Kind: KindCounter, Labels: []string{"listener"}, Limit: maxListeners,
+		Help: "Client connections that were accepted."}
+	listenerRefused = Metric{Name: "sluice_listener_refused_total", Kind: KindCounter, Labels: []string{"listener"}, Limit: maxListeners,
+		Help: "Client connections that were closed because the listener had no room."}
+
+	httpRequests = Metric{Name: "sluice_http_requests_total", Kind: KindCounter, Labels: []string{"route", "status"}, Limit: (maxRoutes + 2) * statusClasses,
+		Help: "Requests that were answered, by route and class of the status."}
+	httpDuration = Metric{Name: "sluice_http_request_duration_seconds", Kind: KindHistogram, Labels: []string{"route"}, Limit: maxRoutes + 2, Smallest: smallestExchange,
+		Help: "Time from the complete head of a request to the last byte of its answer."}
+	httpBytesIn = Metric{Name: "sluice_http_request_bytes_total", Kind: KindCounter, Labels: []string{"route"}, Limit: maxRoutes + 2,
+		Help: "Bytes that came from clients, heads included."}
+	httpBytesOut = Metric{Name: "sluice_http_response_bytes_total", Kind: KindCounter, Labels: []string{"route"}, Limit: maxRoutes + 2,
+		Help: "Bytes that were sent to clients, heads included."}
+
+	upstreamRequests = Metric{Name: "sluice_upstream_requests_total", Kind: KindCounter, Labels: []string{"upstream", "status"}, Limit: (maxUpstreams + 1) * statusClasses,
+		Help: "Requests that were sent to origins, each try counted, by upstream and class of the status; none where no answer came."}
+	upstreamRetries = Metric{Name: "sluice_upstream_retries_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Requests that were sent to an origin again."}
+	upstreamConnect = Metric{Name: "sluice_upstream_connect_duration_seconds", Kind: KindHistogram, Labels: []string{"upstream"}, Limit: maxUpstreams + 1, Smallest: smallestConnect,
+		Help: "Time to open a new connection to an origin; pooled connections are not counted."}
+	upstreamConnectFailures = Metric{Name: "sluice_upstream_connect_failures_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Connections to origins that could not be opened."}
+	upstreamFirstByte = Metric{Name: "sluice_upstream_first_byte_duration_seconds", Kind: KindHistogram, Labels: []string{"upstream"}, Limit: maxUpstreams + 1, Smallest: smallestExchange,
+		Help: "Time from sending a request to an origin to the complete head of its answer."}
+	upstreamConnections = Metric{Name: "sluice_upstream_connections", Kind: KindGauge, Labels: []string{"upstream", "endpoint", "state"}, Limit: 10_000,
+		Help: "Connections to origins by endpoint; active ones carry a request, idle ones wait in the pool."}
+
+	problems = Metric{Name: "sluice_problems_total", Kind: KindCounter, Labels: []string{"code", "source"}, Limit: maxProblems,
+		Help: "Exchanges that ended with a problem, by its code and by who is to blame."}
+	policyVerdicts = Metric{Name: "sluice_policy_verdicts_total", Kind: KindCounter, Labels: []string{"policy", "verdict"},
+		Help: "What policies decided where it was not to carry on, by kind of policy: reply, abort, fault or panic."}
+
+	accessLogLines = Metric{Name: "sluice_access_log_lines_total", Kind: KindCounter,
+		Help: "Lines that were written to the access log."}
+	accessLogDropped = Metric{Name: "sluice_access_log_dropped_total", Kind: KindCounter, Labels: []string{"reason"},
+		Help: "Lines that are missing in the access log: queue_full where it could not be written fast enough, write_error where writing failed."}
+
+	processCPU = Metric{Name: "process_cpu_seconds_total", Kind: KindCounter,
+		Help: "CPU time that the process has used, user and system."}
+	processResident = Metric{Name: "process_resident_memory_bytes", Kind: KindGauge,
+		Help: "Memory of the process that is in RAM."}
+	processFDs = Metric{Name: "process_open_fds", Kind: KindGauge,
+		Help: "File descriptors that are open."}
+	processMaxFDs = Metric{Name: "process_max_fds", Kind: KindGauge,
+		Help: "File descriptors that may be open."}
+	processStart = Metric{Name: "process_start_time_seconds", Kind: KindGauge,
+		Help: "Unix time at which the gateway started."}
+	goGoroutines = Metric{Name: "go_goroutines", Kind: KindGauge,
+		Help: "Goroutines that exist."}
+	goHeap = Metric{Name: "go_heap_objects_bytes", Kind: KindGauge,
+		Help: "Memory taken by objects on the Go heap."}
+	goMemory = Metric{Name: "go_memory_bytes", Kind: KindGauge,
+		Help: "Memory that the Go run time has mapped."}
+	goGCCycles = Metric{Name: "go_gc_cycles_total", Kind: KindCounter,
+		Help: "Garbage collections that were completed."}
+)
+
+// Catalogue lists every metric that the gateway itself has, for the documentation.
+func Catalogue() []Metric {
+	return []Metric{
+		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads,
+		listenerConnections, listenerAccepted, listenerRefused,
+		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
+		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections,
+		problems, policyVerdicts, accessLogLines, accessLogDropped,
+		processCPU, processResident, processFDs, processMaxFDs, processStart,
+		goGoroutines, goHeap, goMemory, goGCCycles,
+	}
+}
