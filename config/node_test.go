@@ -54,6 +54,12 @@ type condition struct {
 	Present *bool
 }
 
+func (*condition) Alternatives() []any {
+	return []any{"", struct {
+		Present bool `required:"true" doc:"Whether it must be there."`
+	}{}}
+}
+
 func (c *condition) DecodeSetting(n unit.Node) error {
 	if n.Kind() == unit.Mapping {
 		form := struct {

@@ -1,3 +1,6 @@
+// Package config turns files into a Document: strict YAML with a place for every
+// problem, includes, references to the environment and to files, and the JSON
+// Schema. It knows nothing of how a document is run.
 package config
 
 import (

@@ -171,6 +171,9 @@ func (w *walker) text(t *tree, v reflect.Value, p *typePlan) {
 	err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(t.text))
 	switch {
 	case err == nil:
+		if t.look != looksText {
+			w.problem(t, "this must be a text, not %s: write it in quotes, %q", t.look, t.shown(p))
+		}
 	case p.hidden && t.text == "" || !p.hidden && !t.expanded:
 		w.fault(t, err)
 	case p.form.Is != "":
