@@ -20,7 +20,8 @@ type Origin struct {
 	answer   string
 	conns    []*net.TCPConn
 	accepted atomic.Int64
-	requests atomic.Int64
+	heads    atomic.Int64
+	requests []*Message
 }
 
 // NewOrigin reserves an address; Up makes it listen.
@@ -92,10 +93,13 @@ func (o *Origin) respond(raw *net.TCPConn, answer string) {
 		if err != nil {
 			return
 		}
+		o.heads.Add(1)
 		if err := m.ReadBody(c.reader, false); err != nil || m.Incomplete != nil {
 			return
 		}
-		o.requests.Add(1)
+		o.mu.Lock()
+		o.requests = append(o.requests, m)
+		o.mu.Unlock()
 		if _, err := raw.Write([]byte(answer)); err != nil {
 			return
 		}
@@ -112,10 +116,26 @@ func (o *Origin) Accept() (*Conn, error) {
 	}
 }
 
-// Requests is how many requests Answer has answered; Accepted how many
-// connections there were.
-func (o *Origin) Requests() int64 { return o.requests.Load() }
+// Requests is how many requests Answer has answered; Heads counts those as well
+// whose body never came to its end; Accepted is how many connections there were.
+func (o *Origin) Requests() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return int64(len(o.requests))
+}
+
+func (o *Origin) Heads() int64    { return o.heads.Load() }
 func (o *Origin) Accepted() int64 { return o.accepted.Load() }
+
+// Last is the last request that was answered.
+func (o *Origin) Last() *Message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.requests) == 0 {
+		return nil
+	}
+	return o.requests[len(o.requests)-1]
+}
 
 // Unexpected says whether connections came that nobody accepted.
 func (o *Origin) Unexpected() error {
