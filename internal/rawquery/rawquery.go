@@ -85,9 +85,9 @@ func unhex(c byte) int {
 
 // AppendEncoded appends a name or value with all but unreserved bytes (RFC 3986
 // §2.3) percent-encoded.
-func AppendEncoded(dst []byte, plain string) []byte {
+func AppendEncoded[T string | []byte](dst []byte, plain T) []byte {
 	const digits = "0123456789ABCDEF"
-	for i := 0; i < len(plain); i++ {
+	for i := range len(plain) {
 		c := plain[i]
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
