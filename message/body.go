@@ -63,6 +63,61 @@ func (b *Bytes) Trailer() *Header { return nil }
 func (b *Bytes) Close() error     { return nil }
 func (b *Bytes) Ready() bool      { return true }
 
+// Guard stands before a body that belongs to a connection, and lets go of it at
+// its end: whoever calls Next or Close once too often cannot reach the exchange
+// that the connection carries by then.
+type Guard struct {
+	inner   Body
+	err     error
+	length  int64
+	trailer *Header
+}
+
+// Inner is the body behind the guard, or nil once that has ended.
+func (g *Guard) Inner() Body { return g.inner }
+
+func (g *Guard) Next() ([]byte, error) {
+	if g.inner == nil {
+		return nil, g.err
+	}
+	chunk, err := g.inner.Next()
+	if err != nil {
+		g.end(err)
+	}
+	return chunk, err
+}
+
+// end lets the connection go. Before that it takes a copy of the trailer, which is
+// rare: the original is reused.
+func (g *Guard) end(err error) {
+	inner := g.inner
+	if t := inner.Trailer(); t != nil && err == io.EOF {
+		g.trailer = new(Header)
+		g.trailer.CopyFrom(t)
+	}
+	g.inner, g.err = nil, err
+	_ = inner.Close()
+}
+
+func (g *Guard) Length() int64    { return g.length }
+func (g *Guard) Trailer() *Header { return g.trailer }
+
+func (g *Guard) Ready() bool {
+	r, ok := g.inner.(Ready)
+	return g.inner == nil || ok && r.Ready()
+}
+
+func (g *Guard) Close() error {
+	if g.inner == nil {
+		return nil
+	}
+	inner := g.inner
+	g.inner, g.err = nil, errClosed
+	return inner.Close()
+}
+
+var errClosed = errors.New("body was closed")
+
 // ReadAll reads body to its end, but no more than limit bytes; a longer one is
 // ErrBodyTooLarge. The body is not closed.
 func ReadAll(body Body, limit int64) ([]byte, error) {

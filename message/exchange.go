@@ -37,8 +37,14 @@ type Handler interface{ Serve(x *Exchange) }
 // Its methods are called on the goroutine that owns the exchange.
 type Wire interface {
 	// Respond writes x.Response, streaming its body to its end, and closes the
-	// body. The result tells who failed: a *Problem whose Source is client or upstream.
+	// body. The result tells who failed: a *Problem whose Source is client or
+	// upstream. Nothing was written yet if Started says so; then another answer can
+	// be sent in its place.
 	Respond(x *Exchange) error
+	// Started says whether the answer's head, or a part of it, was written.
+	Started() bool
+	// Abort ends the connection behind this exchange, whatever was answered.
+	Abort()
 	// Inform sends an interim answer (103, 102); what cannot be sent is dropped.
 	Inform(status int, header *Header)
 	// Await says that the goroutine is about to wait for c, and that c is to be
@@ -46,6 +52,12 @@ type Wire interface {
 	// has returned c is not touched any more.
 	Await(c Canceler)
 	Arrived()
+	// LendBody says that another goroutine is going to read the request's body
+	// until ReturnBody; a client that waits for 100 gets it now. StopBody makes the
+	// borrower's Next fail; it may be called while Next is waiting.
+	LendBody()
+	StopBody()
+	ReturnBody()
 	// Gone says whether the client was seen to be gone.
 	Gone() bool
 	// BytesIn and BytesOut count what went over the wire for this exchange,

@@ -59,6 +59,24 @@ func (r *Request) ReadBody(limit int64) ([]byte, error) {
 	return data, nil
 }
 
+// Hold makes a chunk that is the whole body the body: it can be replayed then. The
+// chunk must stay valid as long as nobody asks the body that it came from.
+func (r *Request) Hold(whole []byte) {
+	r.buffered.Reset(whole)
+	r.buffered.spent = true
+	r.Body = &r.buffered
+}
+
+// Rewind makes a body that is in memory ready to be sent again, and says whether
+// there is nothing else to send.
+func (r *Request) Rewind() bool {
+	if b, ok := r.Body.(*Bytes); ok {
+		b.Rewind()
+		return true
+	}
+	return r.Body == nil
+}
+
 // Wrap puts a body around the one that is there.
 func (r *Request) Wrap(around func(Body) Body) {
 	if r.Body != nil {

@@ -14,6 +14,7 @@ type Response struct {
 	Tunnel Tunnel
 
 	buffered Bytes
+	guard    Guard
 }
 
 // SetBody makes data the body. The slice must not change until the exchange is
@@ -22,6 +23,13 @@ func (r *Response) SetBody(data []byte) {
 	r.CloseBody()
 	r.buffered.Reset(data)
 	r.Body = &r.buffered
+}
+
+// SetStream makes a body that belongs to a connection the answer's body. Once it
+// has ended the connection carries other exchanges, so it is put behind a Guard.
+func (r *Response) SetStream(body Body) {
+	r.guard = Guard{inner: body, length: body.Length()}
+	r.Body = &r.guard
 }
 
 // CloseBody gives up the body that is there.

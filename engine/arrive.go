@@ -1,0 +1,183 @@
+package engine
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/route"
+)
+
+// arrive makes of what a client sent what the rest of the gateway may believe:
+// the path in its normal form, the client's address, and a header from which
+// everything is gone that only we may say. It comes before anything is added.
+func (p *passage) arrive() bool {
+	x := p.x
+	listener := p.snapshot.listener(x.Client.Listener)
+	if listener == nil {
+		listener = &Listener{Name: x.Client.Listener}
+	}
+	if !p.normalize(listener) {
+		return false
+	}
+	forwarded := p.sift(listener)
+	if forwarded.looped {
+		x.Deny(message.LoopDetected)
+		return false
+	}
+	p.vouch(forwarded)
+	return true
+}
+
+func (p *passage) normalize(listener *Listener) bool {
+	req := &p.x.Request
+	if req.RawPath == "*" {
+		req.Path = "*"
+		return true
+	}
+	path, err := route.Normalize(req.RawPath, listener.Normalize)
+	if err != nil {
+		p.x.Deny(message.BadPath.WithDetail(err.Error()))
+		return false
+	}
+	req.Path = path
+	return true
+}
+
+// forwarded is what proxies before us said about the client.
+type forwarded struct {
+	trusted bool
+	looped  bool
+	chain   string // X-Forwarded-For, joined
+	proto   string
+	host    string
+}
+
+// sift removes the fields that a client may not set, in one pass: names with '_'
+// (to many origins '_' and '-' are the same), names under which we vouch for
+// somebody, and what only a trusted proxy may say.
+func (p *passage) sift(listener *Listener) (f forwarded) {
+	x := p.x
+	f.trusted = trusts(listener.TrustedProxies, x.Client.Peer.Addr())
+	fields := x.Request.Header.Fields()
+	kept := 0
+	for i := range fields {
+		if p.keep(&fields[i], listener, &f) {
+			if kept != i {
+				fields[kept] = fields[i]
+			}
+			kept++
+		}
+	}
+	if kept != len(fields) {
+		x.Request.Header.Truncate(kept)
+	}
+	return f
+}
+
+func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) bool {
+	name := field.Name
+	if !listener.KeepUnderscores && strings.IndexByte(name, '_') >= 0 {
+		return false
+	}
+	if p.snapshot.vouched.has(name) {
+		return false
+	}
+	switch len(name) {
+	case 3:
+		if message.EqualFold(name, "Via") && strings.Contains(field.Value, p.engine.name) {
+			f.looped = true
+		}
+	case 9:
+		if message.EqualFold(name, "Forwarded") || message.EqualFold(name, "X-Real-IP") {
+			return f.trusted
+		}
+	case 15:
+		if message.EqualFold(name, "X-Forwarded-For") {
+			if f.chain != "" {
+				f.chain += ", "
+			}
+			f.chain += field.Value
+			return false
+		}
+	case 16:
+		if message.EqualFold(name, "X-Forwarded-Host") {
+			f.host = field.Value
+			return false
+		}
+		if message.EqualFold(name, "X-Forwarded-Port") {
+			return f.trusted
+		}
+	case 17:
+		if message.EqualFold(name, "X-Forwarded-Proto") {
+			f.proto = field.Value
+			return false
+		}
+	}
+	// Whatever else begins like this is believed by some origin.
+	if len(name) > 12 && (name[0]|0x20) == 'x' && name[1] == '-' && message.EqualFold(name[:12], "X-Forwarded-") {
+		return f.trusted
+	}
+	return true
+}
+
+// vouch adds what the origin may believe: who the client is, how and under which
+// name it reached us, and that the request went through us (RFC 9110 §7.6.3).
+func (p *passage) vouch(f forwarded) {
+	x := p.x
+	h := &x.Request.Header
+	peer := x.Client.AddressText
+	chain, proto, host := peer, x.Request.Scheme, x.Request.Authority
+	if f.trusted {
+		if f.chain != "" {
+			chain = f.chain + ", " + peer
+			p.believe(f.chain)
+		}
+		if f.proto == "http" || f.proto == "https" {
+			proto, x.Request.Scheme = f.proto, f.proto
+		}
+		if f.host != "" {
+			host = f.host
+		}
+	}
+	h.Append("X-Forwarded-For", chain)
+	h.Append("X-Forwarded-Proto", proto)
+	if host != "" {
+		h.Append("X-Forwarded-Host", host)
+	}
+	via := p.engine.via11
+	if x.Request.Protocol == "HTTP/1.0" {
+		via = p.engine.via10
+	}
+	h.Append("Via", via)
+}
+
+// believe takes the client's address from a chain that a trusted proxy sent: the last
+// one that is not itself a trusted proxy. What stands before that, the client
+// may have written.
+func (p *passage) believe(chain string) {
+	x := p.x
+	listener := p.snapshot.listener(x.Client.Listener)
+	for chain != "" {
+		cut := strings.LastIndexByte(chain, ',')
+		addr, err := netip.ParseAddr(message.TrimOWS(chain[cut+1:]))
+		if err != nil {
+			return
+		}
+		addr = addr.Unmap().WithZone("")
+		x.Client.Address, x.Client.AddressText = addr, addr.String()
+		if cut < 0 || !trusts(listener.TrustedProxies, addr) {
+			return
+		}
+		chain = chain[:cut]
+	}
+}
+
+func trusts(proxies []netip.Prefix, addr netip.Addr) bool {
+	for _, prefix := range proxies {
+		if prefix.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}

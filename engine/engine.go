@@ -1,0 +1,138 @@
+// Package engine takes an exchange through its life: see serve.go. It runs what it is
+// given and knows neither the configuration nor any policy or target.
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/observe"
+)
+
+// Engine serves exchanges with the snapshot that is in force. It implements
+// message.Handler.
+type Engine struct {
+	current atomic.Pointer[Snapshot]
+	logger  *slog.Logger
+	gateway *observe.Gateway
+	faults  observe.LogLimiter
+	via10   string
+	via11   string
+	name    string // our pseudonym in Via, one for each process
+
+	mu      sync.Mutex
+	old     []*Snapshot // still in use
+	reaping bool
+}
+
+// New returns an engine without a configuration: it answers 503 until the first
+// Swap.
+func New(gateway *observe.Gateway, logger *slog.Logger) *Engine {
+	var id [4]byte
+	_, _ = rand.Read(id[:])
+	name := "sluice-" + hex.EncodeToString(id[:])
+	return &Engine{
+		logger:  logger,
+		gateway: gateway,
+		name:    name,
+		via10:   "1.0 " + name,
+		via11:   "1.1 " + name,
+	}
+}
+
+// Current is the snapshot in force, or nil.
+func (e *Engine) Current() *Snapshot { return e.current.Load() }
+
+// Swap puts a snapshot in force. The one before is closed when the last exchange
+// that began with it has ended, however long that takes.
+func (e *Engine) Swap(s *Snapshot) {
+	s.vouched = newVouchedNames(s.Vouched)
+	before := e.current.Swap(s)
+	if before == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.old = append(e.old, before)
+	if !e.reaping {
+		e.reaping = true
+		go e.reap()
+	}
+}
+
+// reapEvery is how often old snapshots are looked at.
+const reapEvery = 50 * time.Millisecond
+
+// reap closes old snapshots that nobody uses, and ends when there are none.
+func (e *Engine) reap() {
+	ticker := time.NewTicker(reapEvery)
+	defer ticker.Stop()
+	for range ticker.C {
+		if e.reapOnce() == 0 {
+			return
+		}
+	}
+}
+
+func (e *Engine) reapOnce() (left int) {
+	var idle []*Snapshot
+	e.mu.Lock()
+	kept := e.old[:0]
+	for _, s := range e.old {
+		if s.inUse() {
+			kept = append(kept, s)
+		} else {
+			idle = append(idle, s)
+		}
+	}
+	clear(e.old[len(kept):])
+	e.old = kept
+	left = len(kept)
+	if left == 0 {
+		e.reaping = false
+	}
+	e.mu.Unlock()
+	for _, s := range idle {
+		if err := s.close(); err != nil {
+			e.logger.Error("closing an old configuration", "revision", s.Revision, "error", err)
+		}
+	}
+	return left
+}
+
+// Old is the number of snapshots that are kept only for exchanges that began
+// with them.
+func (e *Engine) Old() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.old)
+}
+
+// Close closes the snapshot in force. Nothing may be served any more.
+func (e *Engine) Close() error {
+	if s := e.current.Swap(nil); s != nil {
+		return s.close()
+	}
+	return nil
+}
+
+// pin returns the current snapshot and keeps it open until unpin. Looking twice
+// closes the gap in which it could be swapped and closed before it was counted.
+func (e *Engine) pin(x *message.Exchange) *Snapshot {
+	for {
+		s := e.current.Load()
+		if s == nil {
+			return nil
+		}
+		s.pins[x.Shard%pinCells].users.Add(1)
+		if e.current.Load() == s {
+			return s
+		}
+		s.unpin(x.Shard)
+	}
+}

@@ -1,0 +1,181 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+)
+
+// Balance is how an endpoint is chosen.
+type Balance uint8
+
+const (
+	RoundRobin   Balance = iota // one after the other, smoothly by weight
+	LeastRequest                // the less busy of two chosen at random
+	Random                      // by weight
+)
+
+func (b Balance) String() string {
+	return [...]string{"round_robin", "least_request", "random"}[b]
+}
+
+// triedSet remembers the endpoints that were asked in vain. Endpoints past the
+// sixty-fourth are not remembered: they may be asked twice.
+type triedSet uint64
+
+func (t *triedSet) add(i int) {
+	if i < 64 {
+		*t |= 1 << i
+	}
+}
+
+func (t triedSet) has(i int) bool { return i < 64 && t&(1<<i) != 0 }
+
+// balancer chooses an endpoint, one that was not tried yet if there is any; nil
+// where there are none at all.
+type balancer interface {
+	pick(tried triedSet) *Endpoint
+}
+
+func newBalancer(b Balance, endpoints []*Endpoint) balancer {
+	switch {
+	case len(endpoints) == 0:
+		return noEndpoint{}
+	case len(endpoints) == 1:
+		return onlyEndpoint{endpoints[0]}
+	case b == LeastRequest:
+		return &leastRequest{newWeighted(endpoints)}
+	case b == Random:
+		return newWeighted(endpoints)
+	}
+	return newRoundRobin(endpoints)
+}
+
+type noEndpoint struct{}
+
+func (noEndpoint) pick(triedSet) *Endpoint { return nil }
+
+type onlyEndpoint struct{ endpoint *Endpoint }
+
+func (o onlyEndpoint) pick(triedSet) *Endpoint { return o.endpoint }
+
+// untried looks for an endpoint that was not asked yet, from a given one on, and
+// falls back to that one.
+func untried(endpoints []*Endpoint, from *Endpoint, tried triedSet) *Endpoint {
+	for i := range endpoints {
+		e := endpoints[(from.index+i)%len(endpoints)]
+		if !tried.has(e.index) {
+			return e
+		}
+	}
+	return from
+}
+
+// roundRobin walks through a schedule in which each endpoint stands as often as its
+// weight says, spread as evenly as can be.
+type roundRobin struct {
+	endpoints []*Endpoint
+	schedule  []uint16
+	next      atomic.Uint64
+}
+
+// maxSchedule bounds the schedule; larger weights are scaled down to fit.
+const maxSchedule = 4096
+
+func newRoundRobin(endpoints []*Endpoint) *roundRobin {
+	weights, total := scaledWeights(endpoints)
+	r := &roundRobin{endpoints: endpoints, schedule: make([]uint16, 0, total)}
+	// The endpoint with the largest credit is next and pays the total: this spreads
+	// 5,1,1 as a a b a c a a.
+	credit := make([]int, len(endpoints))
+	for range total {
+		best := 0
+		for i := range credit {
+			credit[i] += weights[i]
+			if credit[i] > credit[best] {
+				best = i
+			}
+		}
+		credit[best] -= total
+		r.schedule = append(r.schedule, uint16(best))
+	}
+	r.next.Store(rand.Uint64N(uint64(total))) // Many gateways must not begin with the same one.
+	return r
+}
+
+func scaledWeights(endpoints []*Endpoint) (weights []int, total int) {
+	divisor, sum := 0, 0
+	for _, e := range endpoints {
+		divisor = gcd(e.weight, divisor)
+		sum += e.weight
+	}
+	if sum/divisor > maxSchedule {
+		divisor = sum/maxSchedule + 1
+	}
+	for _, e := range endpoints {
+		w := max(e.weight/divisor, 1)
+		weights = append(weights, w)
+		total += w
+	}
+	return weights, total
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+func (r *roundRobin) pick(tried triedSet) *Endpoint {
+	e := r.endpoints[r.schedule[r.next.Add(1)%uint64(len(r.schedule))]]
+	if tried.has(e.index) {
+		return untried(r.endpoints, e, tried)
+	}
+	return e
+}
+
+// weighted chooses at random by weight.
+type weighted struct {
+	endpoints []*Endpoint
+	upTo      []uint64 // sums of weights
+}
+
+func newWeighted(endpoints []*Endpoint) *weighted {
+	w := &weighted{endpoints: endpoints}
+	var sum uint64
+	for _, e := range endpoints {
+		sum += uint64(e.weight)
+		w.upTo = append(w.upTo, sum)
+	}
+	return w
+}
+
+func (w *weighted) pick(tried triedSet) *Endpoint {
+	n := rand.Uint64N(w.upTo[len(w.upTo)-1])
+	lo, hi := 0, len(w.upTo)-1
+	for lo < hi {
+		if mid := (lo + hi) / 2; w.upTo[mid] > n {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	if e := w.endpoints[lo]; !tried.has(lo) {
+		return e
+	}
+	return untried(w.endpoints, w.endpoints[lo], tried)
+}
+
+// leastRequest takes two at random and uses the one with less to do for its
+// weight: nearly as good as looking at all, and without a herd (Mitzenmacher,
+// "The Power of Two Choices in Randomized Load Balancing").
+type leastRequest struct{ *weighted }
+
+func (l *leastRequest) pick(tried triedSet) *Endpoint {
+	a, b := l.weighted.pick(tried), l.weighted.pick(tried)
+	// The weights are in the draw already; the load is compared per weight.
+	if (b.active.Load()+1)*int64(a.weight) < (a.active.Load()+1)*int64(b.weight) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,56 @@
+package upstream
+
+import (
+	"sync/atomic"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/wire/http1"
+)
+
+// Endpoint is one address of an upstream, with its connections.
+type Endpoint struct {
+	address string
+	weight  int
+	index   int
+	active  atomic.Int64 // exchanges under way
+	pool    pool
+}
+
+func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
+	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), index: len(u.endpoints)}
+	e.pool.init(u, e)
+	return e
+}
+
+// Address is host:port.
+func (e *Endpoint) Address() string { return e.address }
+
+// Weight is the endpoint's share among its peers.
+func (e *Endpoint) Weight() int { return e.weight }
+
+// Active is the number of exchanges under way.
+func (e *Endpoint) Active() int64 { return e.active.Load() }
+
+// Connections tells how many connections are open, and how many of them idle.
+func (e *Endpoint) Connections() (open, idle int) { return e.pool.size() }
+
+// roundTrip sends a request over a connection of this endpoint. A request that
+// names no host gets the endpoint's.
+func (e *Endpoint) roundTrip(conn *http1.ClientConn, x *message.Exchange, req *message.Request, resp *message.Response) *http1.Failure {
+	if req.Authority == "" {
+		req.Authority = e.address
+	}
+	return conn.RoundTrip(x, req, resp)
+}
+
+// Idle implements http1.ConnPool.
+func (e *Endpoint) Idle(c *http1.ClientConn) {
+	e.active.Add(-1)
+	e.pool.giveBack(c)
+}
+
+// Dead implements http1.ConnPool.
+func (e *Endpoint) Dead(*http1.ClientConn) {
+	e.active.Add(-1)
+	e.pool.forget()
+}

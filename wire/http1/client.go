@@ -1,0 +1,368 @@
+package http1
+
+import (
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// ClientConn is one connection to an origin. It carries one exchange at a time
+// and is used by one goroutine, but for Cancel. It implements message.Canceler
+// and, for the answer that is under way, is the body's owner.
+type ClientConn struct {
+	limits *ClientLimits
+	pool   ConnPool
+
+	stream  stream
+	body    body
+	buffers *buffers
+	framing framing
+	upload  *upload // a request body that is still being sent
+
+	reusable  bool
+	cancelled atomic.Bool
+	used      int   // exchanges so far
+	since     int64 // clock when it became idle
+	lastWrite atomic.Int64
+	closeOnce sync.Once
+	x         *message.Exchange
+}
+
+// ConnPool gets a connection back. One of its methods is called once for each
+// RoundTrip, on the goroutine that used the answer's body.
+type ConnPool interface {
+	// Idle takes a connection that can carry another exchange.
+	Idle(c *ClientConn)
+	// Dead forgets a connection, which is closed already.
+	Dead(c *ClientConn)
+}
+
+// NewClientConn makes a connection of a socket. limits is shared and not changed.
+func NewClientConn(nc net.Conn, limits *ClientLimits, pool ConnPool) *ClientConn {
+	c := &ClientConn{limits: limits, pool: pool}
+	c.stream.sock.init(nc)
+	c.body.st, c.body.owner = &c.stream, c
+	c.body.trailerLimit, c.body.extensionLimit, c.body.maxFields = limits.TrailerBytes, limits.ChunkExtension, limits.HeaderFields
+	c.since = clock()
+	return c
+}
+
+// WithDefaults fills in what was left at zero.
+func (l ClientLimits) WithDefaults() ClientLimits { return l.withDefaults() }
+
+// Used is the number of exchanges that the connection has carried.
+func (c *ClientConn) Used() int { return c.used }
+
+// IdleSince is how long the connection has been unused.
+func (c *ClientConn) IdleSince() time.Duration { return time.Duration(clock() - c.since) }
+
+// Quiet says whether an idle connection is still as it should be: open, and
+// nothing has arrived.
+func (c *ClientConn) Quiet() bool {
+	if c.stream.sock.raw == nil {
+		return true
+	}
+	quiet := false
+	_ = c.stream.sock.raw.Control(func(fd uintptr) { quiet = peekQuiet(fd) })
+	return quiet
+}
+
+// Close closes an idle connection.
+func (c *ClientConn) Close() { _ = c.stream.sock.nc.Close() }
+
+// Cancel implements message.Canceler: it ends the wait for the origin.
+func (c *ClientConn) Cancel() {
+	c.cancelled.Store(true)
+	c.stream.sock.interruptRead()
+}
+
+// Failure is why RoundTrip did not get an answer.
+type Failure struct {
+	Problem *message.Problem
+	// Sent says that bytes of the request may have reached the origin; Answered
+	// that a byte of the answer came back.
+	Sent     bool
+	Answered bool
+	Cause    error
+}
+
+func (f *Failure) Error() string {
+	if f.Cause == nil {
+		return f.Problem.Error()
+	}
+	return f.Problem.Error() + ": " + f.Cause.Error()
+}
+
+func (f *Failure) Unwrap() error { return f.Problem }
+
+// RoundTrip sends req and reads the head of the answer into resp, whose Body is then
+// this connection: it goes back to its pool when the body has ended or is closed.
+// After an error the connection is closed and forgotten.
+func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) *Failure {
+	c.begin(x)
+	head := c.appendRequest(c.buffers.out[:0], req)
+	failure := c.send(x, req, head)
+	for failure == nil {
+		if failure = c.readHead(x, req, resp); failure != nil || resp.Status >= 200 || resp.Status == 101 {
+			break
+		}
+		if resp.Status > 100 {
+			x.Wire().Inform(resp.Status, &resp.Header)
+		}
+		resp.Reset()
+	}
+	x.Wire().Arrived()
+	if failure == nil {
+		failure = c.startAnswer(req, resp)
+	}
+	if failure != nil {
+		c.abandon()
+		resp.Reset()
+		return failure
+	}
+	return nil
+}
+
+func (c *ClientConn) begin(x *message.Exchange) {
+	if c.buffers == nil {
+		c.buffers = buffersPool.Get().(*buffers)
+		c.stream.buf = c.buffers.in[:]
+	}
+	c.stream.r, c.stream.w = 0, 0
+	c.x = x
+	c.used++
+	c.reusable = true
+	c.framing = framing{}
+}
+
+// send writes the request and waits for the first bytes of the answer.
+func (c *ClientConn) send(x *message.Exchange, req *message.Request, head []byte) *Failure {
+	now := clockOf(x.Times.Started)
+	if x.Facts.Tries > 1 || x.Times.Connected > 0 {
+		now = clock()
+	}
+	c.stream.sock.allowWrite(now, c.limits.BodyTimeout)
+	c.stream.sock.allowRead(now, c.limits.ResponseTimeout)
+	if req.Body == nil {
+		return c.sendAndAwait(x, head)
+	}
+	if _, replayable := req.Body.(*message.Bytes); !replayable && c.used > 1 && !c.Quiet() {
+		return c.failure(errNotQuiet, false, false) // Before anything of the body is taken.
+	}
+	first, whole, err := firstChunk(req.Body, req.Body.Length())
+	if err != nil {
+		return &Failure{Problem: bodyProblem(err)}
+	}
+	if whole {
+		req.Hold(first)
+	}
+	if whole && len(head)+len(first) <= cap(head) {
+		return c.sendAndAwait(x, append(head, first...))
+	}
+	return c.sendStreaming(x, req, head, first, whole)
+}
+
+// sendAndAwait sends what is in memory and reads the first bytes of the answer.
+func (c *ClientConn) sendAndAwait(x *message.Exchange, out []byte) *Failure {
+	x.Wire().Await(c)
+	n, sent, err := c.stream.sock.sendAndRead(out, c.stream.buf)
+	if err != nil {
+		return c.failure(err, sent > 0, false)
+	}
+	c.stream.w = n
+	return nil
+}
+
+// firstChunk takes what is there of a body without waiting, and says whether it is
+// all.
+func firstChunk(b message.Body, length int64) (first []byte, whole bool, err error) {
+	ready, ok := b.(message.Ready)
+	if !ok || !ready.Ready() {
+		return nil, length == 0, nil
+	}
+	first, err = b.Next()
+	if err == io.EOF {
+		return nil, true, nil
+	}
+	return first, length >= 0 && int64(len(first)) == length, err
+}
+
+// bodyProblem says why a request's body could not be read.
+func bodyProblem(err error) *message.Problem {
+	if p, ok := err.(*message.Problem); ok {
+		return p
+	}
+	if err == message.ErrBodyTooLarge {
+		return message.RequestTooLarge
+	}
+	return message.BadRequestBody.WithDetail(err.Error())
+}
+
+// failure turns an error of the socket into its problem.
+func (c *ClientConn) failure(err error, sent, answered bool) *Failure {
+	f := &Failure{Sent: sent, Answered: answered, Cause: err}
+	if c.upload != nil {
+		if p := c.upload.problem(); p != nil {
+			f.Problem = p
+			return f
+		}
+	}
+	switch {
+	case c.cancelled.Load():
+		f.Problem = message.ClientGone
+	case isTimeout(err):
+		f.Problem = message.UpstreamTimeout
+	default:
+		f.Problem = message.UpstreamClosed
+	}
+	return f
+}
+
+func (c *ClientConn) malformedHead(why string) *Failure {
+	return &Failure{Problem: message.UpstreamMalformed.WithDetail(why), Sent: true, Answered: true}
+}
+
+// appendRequest writes the head of a request. Its fields were checked when they
+// came in or were set.
+func (c *ClientConn) appendRequest(out []byte, req *message.Request) []byte {
+	out = append(out, req.Method...)
+	out = append(out, ' ')
+	out = append(out, req.Path...)
+	if req.HasQuery {
+		out = append(out, '?')
+		out = append(out, req.Query...)
+	}
+	out = append(out, " HTTP/1.1\r\nHost: "...)
+	out = append(out, req.Authority...)
+	out = append(out, "\r\n"...)
+	for _, f := range req.Header.Fields() {
+		out = appendField(out, f.Name, f.Value)
+	}
+	if req.Upgrade != "" {
+		out = append(out, "Connection: upgrade\r\n"...)
+		out = appendField(out, "Upgrade", req.Upgrade)
+	}
+	if req.Body != nil {
+		if n := req.Body.Length(); n >= 0 {
+			out = append(out, "Content-Length: "...)
+			out = strconv.AppendInt(out, n, 10)
+			out = append(out, "\r\n"...)
+		} else {
+			out = append(out, "Transfer-Encoding: chunked\r\n"...)
+		}
+	} else if wantsLength(req.Method) {
+		out = append(out, "Content-Length: 0\r\n"...)
+	}
+	return append(out, "\r\n"...)
+}
+
+// wantsLength says whether an origin may expect a body (RFC 9110 §8.6).
+func wantsLength(method string) bool {
+	return method == "POST" || method == "PUT" || method == "PATCH"
+}
+
+// readHead reads one head, final or interim.
+func (c *ClientConn) readHead(x *message.Exchange, req *message.Request, resp *message.Response) *Failure {
+	var scan headScan
+	for {
+		end, ok := scan.scan(c.stream.buf[c.stream.r:c.stream.w])
+		switch {
+		case !ok:
+			return c.malformedHead("a line of the head does not end in CRLF")
+		case end > c.limits.HeaderBytes, end == 0 && c.stream.buffered() > c.limits.HeaderBytes, scan.lines-1 > c.limits.HeaderFields:
+			return &Failure{Problem: message.UpstreamHeaderLimit, Sent: true, Answered: true}
+		case end > 0:
+			text := string(c.stream.buf[c.stream.r : c.stream.r+end])
+			c.stream.r += end
+			c.framing = framing{}
+			if why := parseResponse(text, scan.first, resp, &c.framing); why != "" {
+				return c.malformedHead(string(why))
+			}
+			return nil
+		}
+		if !c.stream.room() && !c.widen() {
+			return &Failure{Problem: message.UpstreamHeaderLimit, Sent: true, Answered: true}
+		}
+		answered := c.stream.buffered() > 0
+		n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
+		if err != nil {
+			return c.failure(err, true, answered)
+		}
+		c.stream.w += n
+	}
+}
+
+// widen makes room for a head that does not fit into the small buffer.
+func (c *ClientConn) widen() bool {
+	if c.stream.large != nil {
+		return false
+	}
+	c.stream.grow()
+	return true
+}
+
+// abandon closes the connection in the middle of an exchange.
+func (c *ClientConn) abandon() {
+	_ = c.stream.sock.nc.Close()
+	c.endUpload(false)
+	c.release()
+	c.pool.Dead(c)
+}
+
+// release gives the buffers back.
+func (c *ClientConn) release() {
+	c.stream.dropLarge()
+	if c.buffers != nil {
+		c.stream.buf = nil
+		buffersPool.Put(c.buffers)
+		c.buffers = nil
+	}
+	c.x = nil
+}
+
+// fillBody implements bodyOwner.
+func (c *ClientConn) fillBody() error {
+	if !c.stream.room() {
+		if !c.widen() {
+			return c.malformed("a line of the body's framing is too long")
+		}
+	}
+	c.stream.sock.allowRead(clock(), c.limits.BodyTimeout)
+	x := c.x
+	x.Wire().Await(c)
+	n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
+	x.Wire().Arrived()
+	if err == nil {
+		c.stream.w += n
+		return nil
+	}
+	switch {
+	case c.cancelled.Load():
+		return message.ClientGone
+	case err == io.EOF && c.body.kind == untilClose:
+		return io.EOF
+	case isTimeout(err):
+		return message.UpstreamBodyBroken.WithDetail("the origin stopped sending in the middle of the body")
+	}
+	return message.UpstreamBodyBroken.WithDetail("the origin closed the connection in the middle of the body")
+}
+
+// malformed implements bodyOwner.
+func (c *ClientConn) malformed(why string) error { return message.UpstreamBodyBroken.WithDetail(why) }
+
+// bodyDone implements bodyOwner: the exchange is over.
+func (c *ClientConn) bodyDone(clean bool) {
+	uploaded := c.endUpload(clean)
+	if !clean || !uploaded || !c.reusable || c.cancelled.Load() || c.stream.buffered() > 0 {
+		c.abandon()
+		return
+	}
+	c.release()
+	c.since = clock()
+	c.pool.Idle(c)
+}

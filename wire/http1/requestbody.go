@@ -1,0 +1,86 @@
+package http1
+
+import (
+	"errors"
+	"io"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// fillBody implements bodyOwner: it reads more of a request's body.
+func (c *serverConn) fillBody() error {
+	if c.expects {
+		c.sendContinue()
+	}
+	if !c.stream.room() {
+		if c.stream.large != nil {
+			return message.BadRequestBody.WithDetail("a line of the body's framing is too long")
+		}
+		c.stream.grow()
+	}
+	now := clock()
+	c.stream.sock.allowRead(now, c.limits.BodyTimeout)
+	if c.stopped.Load() { // StopBody may have come before the deadline was moved.
+		return message.ClientGone
+	}
+	if problem := c.checkRate(now); problem != nil {
+		return problem
+	}
+	n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
+	if err != nil {
+		switch {
+		case isTimeout(err) && !c.stopped.Load():
+			return message.RequestBodyTooSlow
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+			return message.BadRequestBody.WithDetail("the request body ended early")
+		}
+		return message.ClientGone
+	}
+	c.stream.w += n
+	c.bodyBytes += int64(n)
+	return nil
+}
+
+// checkRate refuses a client that keeps a body going by single bytes.
+func (c *serverConn) checkRate(now int64) *message.Problem {
+	if c.limits.MinimumBodyRate == 0 {
+		return nil
+	}
+	if c.bodyFrom == 0 {
+		c.bodyFrom = now
+		return nil
+	}
+	waited := now - c.bodyFrom - int64(c.limits.BodyTimeout)/2
+	if waited > 0 && c.bodyBytes < c.limits.MinimumBodyRate*(waited/1e9) {
+		return message.RequestBodyTooSlow
+	}
+	return nil
+}
+
+// malformed implements bodyOwner.
+func (c *serverConn) malformed(why string) error { return message.BadRequestBody.WithDetail(why) }
+
+// bodyDone implements bodyOwner. What is left unread is seen to when the exchange ends.
+func (c *serverConn) bodyDone(bool) {}
+
+// LendBody implements message.Wire.
+func (c *serverConn) LendBody() {
+	if c.expects {
+		c.sendContinue()
+	}
+	c.lent = true
+}
+
+// StopBody implements message.Wire.
+func (c *serverConn) StopBody() {
+	c.stopped.Store(true)
+	c.stream.sock.interruptRead()
+}
+
+// ReturnBody implements message.Wire.
+func (c *serverConn) ReturnBody() {
+	c.lent = false
+	if c.stopped.Load() {
+		c.closing = true
+	}
+}

@@ -1,0 +1,134 @@
+package http1
+
+import "github.com/sluice-gateway/sluice/message"
+
+// parseResponse fills resp from a complete head (RFC 9112 §4).
+func parseResponse(text string, first int, resp *message.Response, f *framing) fault {
+	line := text[:first-2]
+	if len(line) < 12 || line[:7] != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' ||
+		!isDigit(line[9]) || !isDigit(line[10]) || !isDigit(line[11]) || len(line) > 12 && line[12] != ' ' {
+		return "the status line is not HTTP/1.x and three digits"
+	}
+	if !message.ValidValue(line) {
+		return "the status line has a control character"
+	}
+	resp.Status = int(line[9]-'0')*100 + int(line[10]-'0')*10 + int(line[11]-'0')
+	if resp.Status < 100 || resp.Status > 599 {
+		return "the status code is not between 100 and 599"
+	}
+	if why := parseFields(text[first:], &resp.Header, f); why != "" {
+		return why
+	}
+	if line[7] == '0' {
+		if f.encodings > 0 {
+			return "Transfer-Encoding stands in an HTTP/1.0 answer"
+		}
+		f.close = f.close || !f.keepAlive
+	}
+	if f.encodings > 0 && (f.encodings > 1 || f.badCoding) {
+		return "Transfer-Encoding is not exactly one chunked"
+	}
+	if f.encodings > 0 && f.hasLength {
+		return "Content-Length and Transfer-Encoding stand together"
+	}
+	if resp.Status == 204 || resp.Status < 200 {
+		if f.encodings > 0 || f.length > 0 {
+			return "an answer that has no body announces one"
+		}
+	}
+	if f.named != "" {
+		f.dropNamed(&resp.Header)
+	}
+	return ""
+}
+
+// startAnswer decides how the answer's body is framed (RFC 9112 §6.3) and hands it over.
+func (c *ClientConn) startAnswer(req *message.Request, resp *message.Response) *Failure {
+	f := &c.framing
+	c.reusable = !f.close
+	resp.Length = f.length
+	if resp.Status == 101 {
+		return c.startTunnel(req, resp)
+	}
+	switch {
+	case !message.BodyAllowed(req.Method, resp.Status):
+		if c.stream.buffered() > 0 {
+			return c.malformedHead("an answer that has no body is followed by bytes")
+		}
+		c.body.start(noBody, 0)
+	case f.chunked:
+		c.body.start(chunkedBody, -1)
+	case f.hasLength:
+		c.body.start(fixedBody, f.length)
+	default:
+		c.reusable = false
+		c.body.start(untilClose, -1)
+	}
+	if c.body.kind == noBody || c.body.kind == fixedBody && f.length == 0 {
+		c.body.finish(true)
+		return nil
+	}
+	resp.SetStream(&c.body)
+	return nil
+}
+
+// startTunnel accepts a 101 only if it was asked for, and for the protocol that was
+// asked for.
+func (c *ClientConn) startTunnel(req *message.Request, resp *message.Response) *Failure {
+	f := &c.framing
+	if req.Upgrade == "" || f.upgrade == "" || !f.wantsUp || !message.HasToken(req.Upgrade, f.upgrade) {
+		return c.malformedHead("the origin switches to a protocol that nobody asked for")
+	}
+	resp.Header.Append("Upgrade", f.upgrade)
+	resp.Tunnel = &tunnelConn{conn: c}
+	return nil
+}
+
+// tunnelConn is the origin's side of a tunnel. It implements message.Tunnel.
+type tunnelConn struct {
+	conn *ClientConn
+	done bool
+}
+
+func (t *tunnelConn) Read(p []byte) (int, error) {
+	c := t.conn
+	if c.stream.buffered() > 0 {
+		n := copy(p, c.stream.buf[c.stream.r:c.stream.w])
+		c.stream.r += n
+		return n, nil
+	}
+	for {
+		now := clock()
+		c.stream.sock.allowRead(now, c.limits.BodyTimeout)
+		n, err := c.stream.sock.read(p)
+		if err != nil && isTimeout(err) && c.wroteSince(now) {
+			continue // Only one direction is silent.
+		}
+		return n, err
+	}
+}
+
+func (c *ClientConn) wroteSince(start int64) bool { return c.lastWrite.Load() >= start }
+
+func (t *tunnelConn) Write(p []byte) (int, error) {
+	c := t.conn
+	now := clock()
+	c.lastWrite.Store(now)
+	c.stream.sock.allowWrite(now, c.limits.BodyTimeout)
+	return c.stream.sock.write(p, nil)
+}
+
+func (t *tunnelConn) CloseWrite() error {
+	type halfCloser interface{ CloseWrite() error }
+	if hc, ok := t.conn.stream.sock.nc.(halfCloser); ok {
+		return hc.CloseWrite()
+	}
+	return t.conn.stream.sock.nc.Close()
+}
+
+// Close implements message.Tunnel. The connection is never reused.
+func (t *tunnelConn) Close() error {
+	err := t.conn.stream.sock.nc.Close()
+	t.conn.closeOnce.Do(func() { t.conn.pool.Dead(t.conn) })
+	return err
+}

@@ -1,0 +1,387 @@
+// Package http1 is HTTP/1.1 and HTTP/1.0 (RFC 9112) on both sides of the gateway:
+// Server carries the exchanges of client connections, ClientConn those of origin
+// connections. Parsing is strict: whatever two parsers could read differently is
+// refused, because what we forward is parsed again by somebody else.
+//
+// One goroutine serves one client connection, and whatever it calls to answer an
+// exchange runs on it, the wait for the origin included. Another goroutine is
+// started only for a request body that is streamed while the answer is awaited
+// and for a tunnel.
+package http1
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// Server serves client connections of one listener.
+type Server struct {
+	Handler  message.Handler
+	Listener string // the listener's name, for message.Client
+
+	limits   atomic.Pointer[Limits]
+	draining atomic.Bool
+	patrol   patrol
+	date     dateCache
+	shard    atomic.Uint32
+}
+
+// NewServer returns a server; SetLimits may change its limits at any time.
+func NewServer(listener string, limits Limits, handler message.Handler) *Server {
+	s := &Server{Handler: handler, Listener: listener}
+	s.SetLimits(limits)
+	return s
+}
+
+// SetLimits changes the limits; a connection takes note of them at its next
+// request.
+func (s *Server) SetLimits(limits Limits) {
+	limits = limits.withDefaults()
+	s.limits.Store(&limits)
+}
+
+// ServeConn serves a connection to its end, on the calling goroutine, and closes
+// it. client is the address behind the connection where something in front told
+// it (PROXY protocol), otherwise the zero value.
+func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
+	c := &serverConn{server: s, shard: s.shard.Add(1)}
+	c.stream.sock.init(nc)
+	c.body.st, c.body.owner = &c.stream, c
+	c.describe(nc, client)
+	s.patrol.add(c)
+	c.serve()
+	s.patrol.remove(c)
+	_ = nc.Close()
+}
+
+// Drain ends connections when their present exchange is over, and those without
+// one at once. New requests on old connections are answered with Connection:
+// close.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.patrol.each(func(c *serverConn) {
+		if c.idle.Load() {
+			c.stream.sock.interruptRead()
+		}
+	})
+}
+
+// Connections is the number of open connections.
+func (s *Server) Connections() int { return s.patrol.size() }
+
+// Close cuts all connections.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	s.patrol.each(func(c *serverConn) { _ = c.stream.sock.nc.Close() })
+}
+
+// serverConn is one client connection. It implements message.Wire.
+type serverConn struct {
+	server *Server
+	limits *Limits
+	client message.Client
+	shard  uint32
+	served int
+
+	stream stream
+	body   body
+	work   *work // nil while idle
+	idle   atomic.Bool
+
+	// This exchange.
+	framing   framing
+	started   bool // the head of the answer is on its way
+	closing   bool // no further request on this connection
+	expects   bool // the client waits for 100 before it sends its body
+	lent      bool // another goroutine reads the body
+	stopped   atomic.Bool
+	bodyFrom  int64
+	bodyBytes int64
+	bytesIn   int64
+	bytesOut  int64
+
+	waiting waiting
+	next    *serverConn
+	prev    *serverConn
+}
+
+func (c *serverConn) describe(nc net.Conn, client netip.AddrPort) {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.client.Peer = unmap(a.AddrPort())
+	}
+	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
+		c.client.Local = unmap(a.AddrPort())
+	}
+	if client.IsValid() {
+		c.client.Peer = unmap(client)
+	}
+	c.client.Address = c.client.Peer.Addr()
+	if c.client.Address.IsValid() {
+		c.client.AddressText = c.client.Address.String()
+	}
+	c.client.Listener = c.server.Listener
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+// serve carries one exchange after the other until one of them ends the
+// connection.
+func (c *serverConn) serve() {
+	now := clock()
+	for {
+		c.limits = c.server.limits.Load()
+		if !c.awaitRequest(now) {
+			c.returnBuffer()
+			return
+		}
+		head, problem, ok := c.readHead()
+		if !ok {
+			c.finishWork()
+			return
+		}
+		now = c.exchange(head, problem)
+		if c.closing {
+			c.lingerAndFinish()
+			return
+		}
+	}
+}
+
+// awaitRequest waits for the first byte of a request. While it waits the
+// connection has no buffer.
+func (c *serverConn) awaitRequest(now int64) bool {
+	if c.stream.buffered() > 0 {
+		return true
+	}
+	if c.server.draining.Load() {
+		return false
+	}
+	c.stream.r, c.stream.w = 0, 0
+	c.stream.sock.allowRead(now, c.limits.IdleTimeout)
+	c.idle.Store(true)
+	if c.server.draining.Load() { // Drain may have looked before idle was set.
+		return false
+	}
+	n, err := c.stream.sock.readIdle(c)
+	c.idle.Store(false)
+	if err != nil {
+		return false
+	}
+	c.stream.w = n
+	return true
+}
+
+// takeBuffer implements leaser.
+func (c *serverConn) takeBuffer() []byte {
+	if c.work == nil {
+		c.work = works.Get().(*work)
+		c.stream.buf = c.work.in[:]
+	}
+	return c.stream.buf
+}
+
+// returnBuffer implements leaser.
+func (c *serverConn) returnBuffer() {
+	if c.work != nil {
+		c.stream.buf = nil
+		works.Put(c.work)
+		c.work = nil
+	}
+}
+
+// finishWork gives everything back at the end of the connection.
+func (c *serverConn) finishWork() {
+	c.stream.dropLarge()
+	c.returnBuffer()
+}
+
+// headText is a complete head.
+type headText struct {
+	text  string
+	first int
+}
+
+// readHead reads up to the end of a head, within the limits. A problem goes to
+// the client; ok is false where there is nobody left to answer.
+func (c *serverConn) readHead() (head headText, problem *message.Problem, ok bool) {
+	var scan headScan
+	c.skipEmptyLine()
+	exact := false
+	for {
+		end, valid := scan.scan(c.stream.buf[c.stream.r:c.stream.w])
+		if problem = c.checkHeadSize(&scan, end); problem != nil {
+			return head, problem, true
+		}
+		if !valid {
+			return head, message.BadRequest.WithDetail("a line of the request head does not end in CRLF"), true
+		}
+		if end > 0 {
+			head = headText{string(c.stream.buf[c.stream.r : c.stream.r+end]), scan.first}
+			c.stream.r += end
+			c.bytesIn = int64(end)
+			return head, nil, true
+		}
+		if !c.stream.room() {
+			c.stream.grow()
+		}
+		if !exact {
+			// From here on the clock runs, whatever the client sends: a head that
+			// comes byte by byte does not buy itself time.
+			exact = true
+			c.stream.sock.setReadBy(clock() + int64(c.limits.HeadTimeout))
+		}
+		n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
+		if err != nil {
+			return head, message.RequestTimeout, isTimeout(err) && !c.server.draining.Load()
+		}
+		c.stream.w += n
+	}
+}
+
+// skipEmptyLine drops one CRLF in front of a request line (RFC 9112 §2.2).
+func (c *serverConn) skipEmptyLine() {
+	if b := c.stream.buf[c.stream.r:c.stream.w]; c.served > 0 && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+		c.stream.r += 2
+	}
+}
+
+func (c *serverConn) checkHeadSize(scan *headScan, end int) *message.Problem {
+	have := c.stream.buffered()
+	switch {
+	case scan.first > c.limits.RequestLine+2, scan.first == 0 && have > c.limits.RequestLine+2:
+		return message.TargetTooLong
+	case end > c.limits.HeaderBytes, end == 0 && have > c.limits.HeaderBytes:
+		return message.HeaderTooLarge
+	case scan.lines-1 > c.limits.HeaderFields:
+		return message.HeaderTooLarge
+	}
+	return nil
+}
+
+func isTimeout(err error) bool {
+	ne, ok := err.(net.Error)
+	return ok && ne.Timeout()
+}
+
+// exchange carries one request and its answer, and returns the time at its end.
+func (c *serverConn) exchange(head headText, problem *message.Problem) int64 {
+	x := &c.work.x
+	x.Begin(c)
+	x.Shard = c.shard
+	x.Client = c.client
+	x.Request.Scheme = "http"
+	x.Response.Length = -1
+	x.Times.Started = time.Now()
+	c.started, c.closing, c.expects, c.lent, c.bytesOut = false, false, false, false, 0
+	c.framing = framing{}
+	if problem == nil {
+		problem = parseRequest(head.text, head.first, x, &c.framing)
+	}
+	if problem != nil {
+		c.closing = true
+		x.Deny(problem)
+	} else {
+		c.startBody(x)
+		c.decideKeepAlive(x)
+	}
+	c.served++
+	c.server.Handler.Serve(x)
+	if !c.started {
+		c.closing = true
+	}
+	c.endBody(x)
+	now := clockOf(x.Times.Started) + int64(x.Times.Done)
+	x.Reset()
+	return now
+}
+
+// startBody makes the request's body, if it has one.
+func (c *serverConn) startBody(x *message.Exchange) {
+	f := &c.framing
+	switch {
+	case f.chunked:
+		c.body.start(chunkedBody, -1)
+	case f.length > 0:
+		c.body.start(fixedBody, f.length)
+	default:
+		x.Request.Upgrade = upgradeOf(f)
+		return
+	}
+	c.body.trailerLimit, c.body.extensionLimit, c.body.maxFields = c.limits.TrailerBytes, c.limits.ChunkExtension, c.limits.HeaderFields
+	c.bodyFrom, c.bodyBytes = 0, 0
+	c.expects = f.expect != "" && x.Request.Protocol == "HTTP/1.1"
+	x.Request.ExpectContinue = c.expects
+	x.Request.Body = &c.body
+}
+
+// upgradeOf is the protocol that a request asks for. A change to h2c is never
+// forwarded (RFC 9113 §3.1 has withdrawn it).
+func upgradeOf(f *framing) string {
+	if f.upgrade == "" || !f.wantsUp || message.HasToken(f.upgrade, "h2c") {
+		return ""
+	}
+	return f.upgrade
+}
+
+// decideKeepAlive follows RFC 9112 §9.3.
+func (c *serverConn) decideKeepAlive(x *message.Exchange) {
+	f := &c.framing
+	c.closing = f.close || x.Request.Protocol == "HTTP/1.0" && !f.keepAlive ||
+		c.limits.Requests > 0 && c.served+1 >= c.limits.Requests
+}
+
+// endBody sees to it that what is left of the request's body is not read as the
+// next request: it is read and dropped if that is little, or the connection ends.
+func (c *serverConn) endBody(x *message.Exchange) {
+	if c.framing.length <= 0 && !c.framing.chunked || c.closing {
+		return
+	}
+	b := &c.body
+	if c.expects || b.err != nil && b.err != io.EOF {
+		c.closing = true // The client may send its body or not: nobody can tell.
+		return
+	}
+	dropped := 0
+	for b.err == nil && dropped < UnreadBody {
+		chunk, err := b.Next()
+		if err != nil {
+			break
+		}
+		dropped += len(chunk)
+	}
+	if b.err != io.EOF {
+		c.closing = true
+		return
+	}
+	c.stream.shrink()
+}
+
+// lingerAndFinish ends a connection so that the last answer arrives: closing a socket
+// with unread bytes makes the kernel send a reset, which may overtake the answer
+// (RFC 9112 §9.6). What the client still sends is dropped, for a short while.
+func (c *serverConn) lingerAndFinish() {
+	type halfCloser interface{ CloseWrite() error }
+	if hc, ok := c.stream.sock.nc.(halfCloser); ok && c.started && hc.CloseWrite() == nil {
+		c.stream.sock.setReadBy(clock() + int64(lingerTime))
+		for dropped := 0; dropped < lingerBytes; {
+			n, err := c.stream.sock.read(c.takeBuffer())
+			if err != nil {
+				break
+			}
+			dropped += n
+		}
+	}
+	c.finishWork()
+}
+
+const (
+	lingerTime  = 2 * time.Second
+	lingerBytes = 1 << 20
+)
