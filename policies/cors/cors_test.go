@@ -1,6 +1,7 @@
 package cors
 
 import (
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/policy/policytest"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -267,29 +269,22 @@ func TestBadSettings(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	c := settings(t, app, "https://*.apps.example.com")
-	c.Credentials = true
-	h := hooks(t, c)
-	x := &message.Exchange{}
-	run := func() {
-		for _, origin := range [...]string{"", app, "https://a.apps.example.com", other} {
-			for _, method := range [...]string{"GET", "OPTIONS"} {
-				x.Reset()
-				x.Request.Method = method
+	g := policytest.New(t, "policies:\n  - cors: { origins: ['"+app+"', 'https://*.apps.example.com'], credentials: true }\n", Kind)
+	g.Client = netip.Addr{} // Fill would make a text of it.
+	for _, origin := range []string{"", app, "https://a.apps.example.com", other} {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			policytest.Allocs(t, g, 0, 0, func(x *message.Exchange) {
+				g.Fill(x, method, "/")
 				x.Request.Header.Append("Access-Control-Request-Method", "PUT")
 				if origin != "" {
 					x.Request.Header.Append("Origin", origin)
 				}
-				h.OnRequest(x)
-				h.OnResponse(x)
-			}
+			})
 		}
 	}
-	run()
-	if n := testing.AllocsPerRun(100, run); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
 }
+
+func TestContract(t *testing.T) { policytest.Run(t, Kind) }
 
 // Whatever is let in by a pattern is, to a URL parser, a host below the domain.
 func FuzzBelowADomain(f *testing.F) {

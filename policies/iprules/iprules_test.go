@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/policy/policytest"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -235,6 +236,8 @@ func many(n int) *Config {
 	}
 	return c
 }
+
+func TestContract(t *testing.T) { policytest.Run(t, Kind) }
 
 func TestAllocations(t *testing.T) {
 	h, err := build(many(5000), &policy.Env{})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/policy/policytest"
 )
 
 func hooks(t *testing.T, c Config) policy.Hooks {
@@ -113,6 +114,8 @@ func TestNewIDsDiffer(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+func TestContract(t *testing.T) { policytest.Run(t, Kind) }
 
 func TestAllocations(t *testing.T) {
 	h := hooks(t, Config{Header: "X-Request-Id", Accept: true, Answer: true})

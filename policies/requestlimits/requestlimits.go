@@ -16,10 +16,9 @@ import (
 //go:embed README.md schema.json
 var files embed.FS
 
-// Kind is the policy request_limits. Its problems are those with which a listener
-// refuses what is too large for it.
-var Kind = policy.Define("request_limits", policy.Edge, files, build,
-	policy.Problems(message.RequestTooLarge, message.HeaderTooLarge, message.TargetTooLong))
+// Kind is the policy request_limits. It declares no problems of its own: it refuses
+// with those with which a listener refuses what is too large for it.
+var Kind = policy.Define("request_limits", policy.Edge, files, build)
 
 // fieldOverhead is what a field costs beside its name and value: ": " and CRLF.
 const fieldOverhead = 4

@@ -3,11 +3,13 @@ package requestlimits
 import (
 	"errors"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/policy/policytest"
 )
 
 // chunks is a body whose length nobody knows.
@@ -159,27 +161,16 @@ func TestReady(t *testing.T) {
 	}
 }
 
+func TestContract(t *testing.T) { policytest.Run(t, Kind) }
+
 func TestAllocations(t *testing.T) {
-	h := hooks(t, small())
-	x := &message.Exchange{}
+	g := policytest.New(t, "policies:\n  - request_limits: { path_segments: 3 }\n", Kind)
+	g.Client = netip.Addr{} // Fill would make a text of it.
 	inner := &chunks{end: io.EOF}
-	run := func() {
-		x.Reset()
-		x.Request.Path, x.Request.Body = "/", inner
-		x.Request.Header.Append("a", "b")
-		h.OnRequest(x)
-		_, _ = x.Request.Body.Next()
-	}
-	run()
-	if n := testing.AllocsPerRun(100, run); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-	refuse := func() {
-		x.Reset()
-		x.Request.Path = "/a/b/c/d"
-		h.OnRequest(x)
-	}
-	if n := testing.AllocsPerRun(100, refuse); n != 0 {
-		t.Errorf("%v allocations for a refusal", n)
+	for _, path := range []string{"/a", "/a/b/c/d"} {
+		policytest.Allocs(t, g, 0, 0, func(x *message.Exchange) {
+			g.Fill(x, "POST", path, "a", "b")
+			x.Request.Body = inner
+		})
 	}
 }
