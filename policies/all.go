@@ -1,0 +1,29 @@
+// Package policies is the list of all policies: a new one is a folder and a line
+// here.
+package policies
+
+import (
+	"github.com/sluice-gateway/sluice/policies/cors"
+	"github.com/sluice-gateway/sluice/policies/headers"
+	"github.com/sluice-gateway/sluice/policies/iprules"
+	"github.com/sluice-gateway/sluice/policies/ratelimit"
+	"github.com/sluice-gateway/sluice/policies/requestid"
+	"github.com/sluice-gateway/sluice/policies/requestlimits"
+	"github.com/sluice-gateway/sluice/policies/rewrite"
+	"github.com/sluice-gateway/sluice/policy"
+)
+
+// All returns every kind of policy, in the order of their stages.
+func All() []policy.Kind {
+	return []policy.Kind{
+		requestid.Kind,
+		iprules.Kind,
+		requestlimits.Kind,
+		cors.Kind,
+
+		ratelimit.Kind,
+
+		rewrite.Kind,
+		headers.Kind,
+	}
+}
