@@ -86,15 +86,15 @@ type builder struct {
 
 	// groups are the hosts in the order in which they were met, the rules without
 	// host first; a group's id is its index. groupSlots and nodeSlots are hash
-	// tables of indexes, plus one, into groups and nodes.
+	// tables over groups and nodes.
 	groups     []group
-	groupSlots []uint32
+	groupSlots []buildSlot
 	lastHost   string
 	lastGroup  uint32
 	hostIDs    []uint32 // of the rule that is being added
 
 	nodes     []draft
-	nodeSlots []uint32
+	nodeSlots []buildSlot
 	items     []item
 	pairs     []pair
 	cut       segments
@@ -140,6 +140,9 @@ type item struct {
 	node  uint32
 }
 
+// buildSlot is a place in a hash table: half of the hash, and 1 + an index.
+type buildSlot struct{ tag, ref uint32 }
+
 // pair says that a group has a form.
 type pair struct{ group, form uint32 }
 
@@ -152,10 +155,9 @@ func (b *builder) step() {
 
 // reserve counts what is to come, so that nothing large has to grow.
 func (b *builder) reserve() error {
-	entries, hosts, text := 0, 0, 0
+	entries, hosts, text, last := 0, 0, 0, ""
 	for i := range b.rules {
 		r := &b.rules[i]
-		hosts += len(r.Hosts)
 		entries += max(1, len(r.Hosts)) * max(1, len(r.Paths))
 		if entries > MaxEntries {
 			return fmt.Errorf("route: the rules have more than %d pairs of a host and a path: rule %d %q is one too many", MaxEntries, i, r.Name)
@@ -165,6 +167,9 @@ func (b *builder) reserve() error {
 		}
 		for j := range r.Hosts {
 			text += len(r.Hosts[j])
+			if r.Hosts[j] != last {
+				hosts, last = hosts+1, r.Hosts[j]
+			}
 		}
 		if text > math.MaxUint32/2 {
 			return fmt.Errorf("route: the hosts and paths of the rules have more than %d bytes: rule %d %q is one too many", math.MaxUint32/2, i, r.Name)
@@ -174,8 +179,10 @@ func (b *builder) reserve() error {
 	b.texts.Grow(min(text, 64*entries))
 	b.items = make([]item, 0, entries)
 	b.nodes = make([]draft, 0, entries)
-	b.nodeSlots = make([]uint32, 2*entries+1)
-	b.groupSlots = make([]uint32, 2*hosts+1)
+	b.nodeSlots = make([]buildSlot, 2*entries+1)
+	b.groups = make([]group, 1, hosts+1)
+	b.groupSlots = make([]buildSlot, 2*hosts+1)
+	b.pairs = make([]pair, 0, hosts+1)
 	return nil
 }
 
@@ -281,17 +288,22 @@ func (b *builder) host(text string) (uint32, error) {
 
 func (b *builder) group(host string, wild bool) uint32 {
 	hash, texts := hashHost(host, b.table.seed), b.texts.String()
+	tag := uint32(hash)
 	i := place(hash, len(b.groupSlots))
-	for ; b.groupSlots[i] != 0; i = (i + 1) % len(b.groupSlots) {
-		g := &b.groups[b.groupSlots[i]-1]
-		if g.hash == hash && g.wild == wild && texts[g.text:g.text+uint32(g.size)] == host {
-			return b.groupSlots[i] - 1
+	for ; b.groupSlots[i].ref != 0; i = (i + 1) % len(b.groupSlots) {
+		if b.groupSlots[i].tag != tag {
+			continue
+		}
+		id := b.groupSlots[i].ref - 1
+		if g := &b.groups[id]; g.wild == wild && texts[g.text:g.text+uint32(g.size)] == host {
+			return id
 		}
 	}
+	id := uint32(len(b.groups))
 	b.groups = append(b.groups, group{hash: hash, text: uint32(b.texts.Len()), size: uint8(len(host)), wild: wild})
 	b.texts.WriteString(host)
-	b.groupSlots[i] = uint32(len(b.groups))
-	return b.groupSlots[i] - 1
+	b.groupSlots[i] = buildSlot{tag, id + 1}
+	return id
 }
 
 // addPath makes the entries of a rule for one of its paths.
@@ -359,11 +371,15 @@ func (b *builder) nameList(key nameKey) uint32 {
 // where the literals stand in b.texts, -1 if nobody has put them there.
 func (b *builder) node(d draft, literals string, text *int) uint32 {
 	hash, texts := nodeHash(d.key, d.group, d.form), b.texts.String()
+	tag := uint32(hash)
 	i := place(hash, len(b.nodeSlots))
-	for ; b.nodeSlots[i] != 0; i = (i + 1) % len(b.nodeSlots) {
-		n := &b.nodes[b.nodeSlots[i]-1]
-		if n.key == d.key && n.group == d.group && n.form == d.form && texts[n.text:n.text+uint32(n.size)] == literals {
-			return b.nodeSlots[i] - 1
+	for ; b.nodeSlots[i].ref != 0; i = (i + 1) % len(b.nodeSlots) {
+		if b.nodeSlots[i].tag != tag {
+			continue
+		}
+		id := b.nodeSlots[i].ref - 1
+		if n := &b.nodes[id]; n.group == d.group && n.form == d.form && texts[n.text:n.text+uint32(n.size)] == literals {
+			return id
 		}
 	}
 	if *text < 0 {
@@ -371,8 +387,9 @@ func (b *builder) node(d draft, literals string, text *int) uint32 {
 		b.texts.WriteString(literals)
 	}
 	d.text = uint32(*text)
+	id := uint32(len(b.nodes))
 	b.nodes = append(b.nodes, d)
-	b.nodeSlots[i] = uint32(len(b.nodes))
+	b.nodeSlots[i] = buildSlot{tag, id + 1}
 
 	g := &b.groups[d.group]
 	if d.form >= 64 || g.seen&(1<<d.form) == 0 {
@@ -381,7 +398,7 @@ func (b *builder) node(d draft, literals string, text *int) uint32 {
 		b.pairs = append(b.pairs, pair{d.group, d.form})
 	}
 	if f := &b.table.forms[d.form]; f.kind == prefix && f.count == 0 {
-		g.catchAll = b.nodeSlots[i]
+		g.catchAll = id + 1
 	}
-	return b.nodeSlots[i] - 1
+	return id
 }

@@ -100,7 +100,11 @@ func (t *Table) findHost(host string, wild bool) *hostSlot {
 		if slot.tag == 0 {
 			return nil
 		}
-		if slot.tag == tag && slot.wild == wild && message.EqualFold(t.texts[slot.text:slot.text+uint32(slot.size)], host) {
+		if slot.tag != tag || slot.wild != wild {
+			continue
+		}
+		text := t.texts[slot.text : slot.text+uint32(slot.size)]
+		if text == host || message.EqualFold(text, host) {
 			return slot
 		}
 	}

@@ -101,7 +101,10 @@ func parseIPv6(text, host string) (string, error) {
 // the case of its letters. It allocates only for an IPv6 address that is not
 // written in its shortest form, which no client library does.
 func requestHost(r *message.Request) string {
-	host := r.Host()
+	host := r.Authority
+	if strings.IndexByte(host, ':') >= 0 {
+		host = r.Host()
+	}
 	if n := len(host); n > 0 && host[n-1] == '.' {
 		return host[:n-1]
 	}

@@ -93,14 +93,22 @@ func (b *builder) listForms() {
 	}
 	known := make(map[string]formList)
 	var key []byte
+	var last []uint32
 	begin := uint32(0)
 	for i := range b.groups {
+		b.step()
 		g := &b.groups[i]
 		ids := sorted[begin:g.pairs]
 		begin = g.pairs
-		slices.Sort(ids)
-		ids = slices.Compact(ids)
-		key = key[:0]
+		if len(ids) > 1 {
+			slices.Sort(ids)
+			ids = slices.Compact(ids)
+		}
+		if i > 0 && slices.Equal(ids, last) {
+			g.forms = b.groups[i-1].forms
+			continue
+		}
+		last, key = ids, key[:0]
 		for _, id := range ids {
 			key = binary.LittleEndian.AppendUint32(key, id)
 		}
@@ -113,7 +121,6 @@ func (b *builder) listForms() {
 			known[string(key)] = list
 		}
 		g.forms = list
-		b.step()
 	}
 }
 

@@ -136,11 +136,16 @@ func (s *segments) fits(path string, f *form, literals string) bool {
 
 // hashHost hashes a host so that the case of its letters does not count; bytes
 // that only look alike this way are told apart by the comparison that follows.
+// What is left behind the last eight bytes is read together with bytes before it.
 func hashHost(s string, seed uint64) uint64 {
 	const fold = 0x2020202020202020
 	h := seed ^ uint64(len(s))*mulC
-	for ; len(s) >= 8; s = s[8:] {
-		h = mix(h^(load(s, 0)|fold), mulB)
+	if len(s) >= 8 {
+		i := 0
+		for ; i+8 < len(s); i += 8 {
+			h = mix(h^(load(s, i)|fold), mulB)
+		}
+		return mix(h^(load(s, len(s)-8)|fold), mulA)
 	}
 	var word uint64
 	for i := 0; i < len(s); i++ {
