@@ -9,6 +9,7 @@ package rewrite
 import (
 	"embed"
 	"errors"
+	"strings"
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
@@ -62,7 +63,7 @@ func (r *rewriter) onRequest(x *message.Exchange) message.Verdict {
 	}
 	if r.host != nil {
 		var ok bool
-		if host, ok = message.ParseAuthority(r.host.String(x)); !ok {
+		if host, ok = parseHost(r.host.String(x)); !ok {
 			return x.Deny(HostRefused)
 		}
 	}
@@ -85,7 +86,7 @@ func compileHost(text string) (*template.Template, error) {
 	if err != nil {
 		return nil, unit.At("host", err)
 	}
-	host, ok := message.ParseAuthority(t.Shape())
+	host, ok := parseHost(t.Shape())
 	if !ok {
 		return nil, unit.Problem("host", "this is no host: write a name or an address, and a port if one is needed, such as orders.example.com:8080; no scheme and no path")
 	}
@@ -93,4 +94,13 @@ func compileHost(text string) (*template.Template, error) {
 		return template.Literal(host), nil
 	}
 	return t, nil
+}
+
+// parseHost checks a host. A label that is empty is a value that is not there.
+func parseHost(text string) (string, bool) {
+	host, ok := message.ParseAuthority(text)
+	if !ok || host[0] == '.' || strings.Contains(host, "..") {
+		return "", false
+	}
+	return host, true
 }

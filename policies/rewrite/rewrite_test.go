@@ -109,10 +109,11 @@ func TestQueries(t *testing.T) {
 func TestHost(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]string{
-		"Orders.Example.com:8080":          "orders.example.com:8080",
-		"{request.header.x}.example.com":   "tenant.example.com",
-		"{request.header.bad}.example.com": "",
-		"{request.header.absent}":          "",
+		"Orders.Example.com:8080":             "orders.example.com:8080",
+		"{request.header.x}.example.com":      "tenant.example.com",
+		"{request.header.bad}.example.com":    "",
+		"{request.header.absent}.example.com": "",
+		"{request.header.absent}":             "",
 	} {
 		x := request("/")
 		x.Request.Header.Append("X", "Tenant")
