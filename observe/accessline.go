@@ -46,68 +46,113 @@ type LogField struct {
 func LogFields() []LogField {
 	return []LogField{
 		{"time", "string", true, "When the head of the request was complete: RFC 3339, UTC, milliseconds."},
-		{"request_id", "string", false, "The request's id, where a policy gave it one."},
 		{"client", "string", true, "IP address of the client, after PROXY protocol and trusted proxies."},
 		{"listener", "string", true, "Name of the listener."},
-		{"method", "string", true, "Request method."},
+		{"protocol", "string", true, "HTTP version that the client spoke."},
 		{"scheme", "string", true, "http or https: how the client reached the gateway."},
+		{"method", "string", true, "Request method."},
 		{"host", "string", true, "Host, with the port if the client named one."},
 		{"path", "string", true, "Path as the client sent it."},
-		{"query", "string", false, "Query without the question mark; values of credential-like parameters are `***`."},
-		{"protocol", "string", true, "HTTP version the client spoke."},
+		{"query", "string", false, "Query as the origin got it, without the question mark; values of credential-like parameters are `***`."},
+		{"user_agent", "string", false, "User-Agent field."},
+		{"referer", "string", false, "Referer field; its query is redacted like `query`, user information and fragment are left out."},
+		{"request_id", "string", false, "The request's id, where a policy gave it one."},
+		{"consumer", "string", false, "Name of the consumer, where a policy identified one."},
 		{"route", "string", false, "Name of the route that matched."},
 		{"upstream", "string", false, "Name of the upstream that was asked last."},
 		{"endpoint", "string", false, "Address of the origin that was asked last."},
-		{"tries", "integer", false, "How often an origin was asked."},
-		{"status", "integer", true, "Status of the answer; that of the problem where nothing was sent; 0 where there is neither."},
 		{"problem", "string", false, "Code of the problem with which the exchange ended."},
 		{"problem_source", "string", false, "Who is to blame for the problem: client, upstream, gateway or policy."},
+		{"status", "integer", true, "Status of the answer; that of the problem where nothing was sent; 0 where there is neither."},
+		{"tries", "integer", false, "How often an origin was asked."},
 		{"bytes_in", "integer", true, "Bytes that came from the client, head included."},
 		{"bytes_out", "integer", true, "Bytes that were sent to the client, head included."},
 		{"duration_us", "integer", true, "Microseconds from `time` to the last byte of the answer."},
 		{"upstream_connect_us", "integer", false, "Microseconds that it took to get a connection to the origin."},
 		{"upstream_first_byte_us", "integer", false, "Microseconds from `time` to the complete head of the origin's answer."},
-		{"consumer", "string", false, "Name of the consumer, where a policy identified one."},
-		{"user_agent", "string", false, "User-Agent field."},
-		{"referer", "string", false, "Referer field; its query is redacted like `query`, user information and fragment are left out."},
 	}
 }
 
 // appendLine appends one line of the access log for an exchange that is over. It
 // writes the fields of LogFields and no other: no header but the two named there
-// ever reaches the log.
+// ever reaches the log. All strings come first, so that each one's closing quote
+// is written with the name of the next field.
 func appendLine(dst []byte, x *message.Exchange, c *clock) []byte {
-	req, facts, times := &x.Request, &x.Facts, &x.Times
 	dst = append(dst, `{"time":"`...)
-	dst = c.append(dst, times.Started)
-	dst = append(dst, '"')
-	dst = appendOptional(dst, `,"request_id":`, facts.RequestID)
-	dst = appendField(dst, `,"client":`, x.Client.AddressText)
-	dst = appendField(dst, `,"listener":`, x.Client.Listener)
-	dst = appendField(dst, `,"method":`, req.Method)
-	dst = appendField(dst, `,"scheme":`, req.Scheme)
-	dst = appendField(dst, `,"host":`, req.Authority)
-	dst = appendField(dst, `,"path":`, loggedPath(req))
-	if req.Query != "" {
-		dst = append(dst, `,"query":"`...)
-		dst = appendCut(dst, req.Query, appendQuery)
-		dst = append(dst, '"')
+	dst = c.append(dst, x.Times.Started)
+	dst = appendRequest(dst, x)
+	facts := &x.Facts
+	if facts.RequestID != "" {
+		dst = append(dst, `","request_id":"`...)
+		dst = appendValue(dst, facts.RequestID)
 	}
-	dst = appendField(dst, `,"protocol":`, req.Protocol)
-	dst = appendOptional(dst, `,"route":`, facts.Route)
-	dst = appendOptional(dst, `,"upstream":`, facts.Upstream)
-	dst = appendOptional(dst, `,"endpoint":`, facts.Endpoint)
-	if facts.Tries != 0 {
-		dst = append(dst, `,"tries":`...)
-		dst = strconv.AppendInt(dst, int64(facts.Tries), 10)
+	if facts.Consumer != nil {
+		dst = append(dst, `","consumer":"`...)
+		dst = appendValue(dst, facts.Consumer.Name)
 	}
-	dst = append(dst, `,"status":`...)
-	dst = strconv.AppendInt(dst, int64(Status(x)), 10)
+	if facts.Route != "" {
+		dst = append(dst, `","route":"`...)
+		dst = appendValue(dst, facts.Route)
+	}
+	if facts.Upstream != "" {
+		dst = append(dst, `","upstream":"`...)
+		dst = appendValue(dst, facts.Upstream)
+	}
+	if facts.Endpoint != "" {
+		dst = append(dst, `","endpoint":"`...)
+		dst = appendValue(dst, facts.Endpoint)
+	}
 	if p := x.Problem(); p != nil {
-		dst = appendField(dst, `,"problem":`, p.Code)
-		dst = appendField(dst, `,"problem_source":`, p.Source.String())
+		dst = append(dst, `","problem":"`...)
+		dst = appendValue(dst, p.Code)
+		dst = append(dst, `","problem_source":"`...)
+		dst = append(dst, p.Source.String()...)
 	}
-	wire := x.Wire()
+	dst = append(dst, `","status":`...)
+	dst = appendFigures(dst, x)
+	return append(dst, '}', '\n')
+}
+
+// appendRequest appends what the client asked.
+func appendRequest(dst []byte, x *message.Exchange) []byte {
+	req := &x.Request
+	dst = append(dst, `","client":"`...)
+	dst = appendValue(dst, x.Client.AddressText)
+	dst = append(dst, `","listener":"`...)
+	dst = appendValue(dst, x.Client.Listener)
+	dst = append(dst, `","protocol":"`...)
+	dst = appendValue(dst, req.Protocol)
+	dst = append(dst, `","scheme":"`...)
+	dst = appendValue(dst, req.Scheme)
+	dst = append(dst, `","method":"`...)
+	dst = appendValue(dst, req.Method)
+	dst = append(dst, `","host":"`...)
+	dst = appendValue(dst, req.Authority)
+	dst = append(dst, `","path":"`...)
+	dst = appendValue(dst, loggedPath(req))
+	if req.Query != "" {
+		dst = append(dst, `","query":"`...)
+		dst = appendCut(dst, req.Query, appendQuery)
+	}
+	if agent := req.Header.Get("User-Agent"); agent != "" {
+		dst = append(dst, `","user_agent":"`...)
+		dst = appendValue(dst, agent)
+	}
+	if referer := req.Header.Get("Referer"); referer != "" {
+		dst = append(dst, `","referer":"`...)
+		dst = appendCut(dst, referer, appendReferer)
+	}
+	return dst
+}
+
+// appendFigures appends everything that is a number.
+func appendFigures(dst []byte, x *message.Exchange) []byte {
+	times, wire := &x.Times, x.Wire()
+	dst = strconv.AppendInt(dst, int64(Status(x)), 10)
+	if x.Facts.Tries != 0 {
+		dst = append(dst, `,"tries":`...)
+		dst = strconv.AppendInt(dst, int64(x.Facts.Tries), 10)
+	}
 	dst = append(dst, `,"bytes_in":`...)
 	dst = strconv.AppendInt(dst, wire.BytesIn(), 10)
 	dst = append(dst, `,"bytes_out":`...)
@@ -122,16 +167,7 @@ func appendLine(dst []byte, x *message.Exchange, c *clock) []byte {
 		dst = append(dst, `,"upstream_first_byte_us":`...)
 		dst = strconv.AppendInt(dst, times.FirstByte.Microseconds(), 10)
 	}
-	if facts.Consumer != nil {
-		dst = appendField(dst, `,"consumer":`, facts.Consumer.Name)
-	}
-	dst = appendOptional(dst, `,"user_agent":`, req.Header.Get("User-Agent"))
-	if referer := req.Header.Get("Referer"); referer != "" {
-		dst = append(dst, `,"referer":"`...)
-		dst = appendCut(dst, referer, appendReferer)
-		dst = append(dst, '"')
-	}
-	return append(dst, '}', '\n')
+	return dst
 }
 
 // loggedPath is what the client sent. A query that a wire left in it would pass
@@ -140,26 +176,18 @@ func loggedPath(req *message.Request) string {
 	if req.RawPath == "" {
 		return req.Path
 	}
-	path, _, _ := strings.Cut(req.RawPath, "?")
-	return path
+	if end := strings.IndexByte(req.RawPath, '?'); end >= 0 {
+		return req.RawPath[:end]
+	}
+	return req.RawPath
 }
 
-func appendOptional(dst []byte, name, value string) []byte {
-	if value == "" {
-		return dst
+// appendValue appends a string without its quotes, cut if it is too long.
+func appendValue(dst []byte, value string) []byte {
+	if len(value) <= maxLogged && allPlain(value) {
+		return append(dst, value...)
 	}
-	return appendField(dst, name, value)
-}
-
-// appendField appends a member; name stands with its comma, quotes and colon.
-func appendField(dst []byte, name, value string) []byte {
-	dst = append(dst, name...)
-	if len(value) <= maxLogged {
-		return appendString(dst, value)
-	}
-	dst = append(dst, '"')
-	dst = appendCut(dst, value, appendText)
-	return append(dst, '"')
+	return appendCut(dst, value, appendText)
 }
 
 // appendCut appends what write makes of the first maxLogged bytes of a value.

@@ -52,12 +52,12 @@ func sampleExchange() *message.Exchange {
 	return x
 }
 
-const sampleLine = `{"time":"2026-11-23T08:08:07.006Z","request_id":"01JD8Z0V6Q5W8K6Y2M4T9R3E1A","client":"192.0.2.7",` +
-	`"listener":"web","method":"GET","scheme":"http","host":"api.example.com","path":"/orders/./17","query":"page=2&api_key=***",` +
-	`"protocol":"HTTP/1.1","route":"orders","upstream":"orders","endpoint":"10.0.0.7:8080","tries":1,"status":200,` +
-	`"bytes_in":345,"bytes_out":6789,"duration_us":12345,"upstream_connect_us":40,"upstream_first_byte_us":12000,` +
-	`"consumer":"acme","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",` +
-	`"referer":"https://www.example.com/list?token=***&a=b"}` + "\n"
+const sampleLine = `{"time":"2026-11-23T08:08:07.006Z","client":"192.0.2.7","listener":"web","protocol":"HTTP/1.1",` +
+	`"scheme":"http","method":"GET","host":"api.example.com","path":"/orders/./17","query":"page=2&api_key=***",` +
+	`"user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",` +
+	`"referer":"https://www.example.com/list?token=***&a=b","request_id":"01JD8Z0V6Q5W8K6Y2M4T9R3E1A","consumer":"acme",` +
+	`"route":"orders","upstream":"orders","endpoint":"10.0.0.7:8080","status":200,"tries":1,` +
+	`"bytes_in":345,"bytes_out":6789,"duration_us":12345,"upstream_connect_us":40,"upstream_first_byte_us":12000}` + "\n"
 
 func TestLine(t *testing.T) {
 	t.Parallel()
@@ -74,8 +74,8 @@ func TestBareLine(t *testing.T) {
 	x.Begin(&fakeWire{})
 	x.Times.Started = time.Unix(0, 0)
 	x.Deny(message.BadRequest)
-	want := `{"time":"1970-01-01T00:00:00.000Z","client":"","listener":"","method":"","scheme":"","host":"","path":"","protocol":"",` +
-		`"status":400,"problem":"bad_request","problem_source":"client","bytes_in":0,"bytes_out":0,"duration_us":0}` + "\n"
+	want := `{"time":"1970-01-01T00:00:00.000Z","client":"","listener":"","protocol":"","scheme":"","method":"","host":"","path":"",` +
+		`"problem":"bad_request","problem_source":"client","status":400,"bytes_in":0,"bytes_out":0,"duration_us":0}` + "\n"
 	if got := string(appendLine(nil, x, &c)); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}

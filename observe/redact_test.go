@@ -143,3 +143,12 @@ func FuzzQuery(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkAllPlain(b *testing.B) {
+	agent := sampleExchange().Request.Header.Get("User-Agent")
+	for b.Loop() {
+		if !allPlain(agent) {
+			b.Fatal("it is plain")
+		}
+	}
+}
