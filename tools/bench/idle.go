@@ -197,4 +197,4 @@ func (b *bench) heap(c *contender) int64 {
 }
 
 // heapMetric is the gauge of Sluice that says how much its heap holds.
-const heapMetric = "go_memstats_heap_alloc_bytes"
+const heapMetric = "go_heap_objects_bytes"
