@@ -55,12 +55,6 @@ func (p *patrol) remove(c *serverConn) {
 	}
 }
 
-func (p *patrol) size() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.count
-}
-
 func (p *patrol) each(do func(*serverConn)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -29,6 +29,7 @@ type Server struct {
 	patrol   patrol
 	date     dateCache
 	shard    atomic.Uint32
+	admitted atomic.Int64
 }
 
 // NewServer returns a server; SetLimits may change its limits at any time.
@@ -45,8 +46,12 @@ func (s *Server) SetLimits(limits Limits) {
 	s.limits.Store(&limits)
 }
 
+// Admit counts a connection that is going to be served: the number is right
+// before its goroutine has begun.
+func (s *Server) Admit() { s.admitted.Add(1) }
+
 // ServeConn serves a connection to its end, on the calling goroutine, and closes
-// it. client is the address behind the connection where something in front told
+// it. Admit comes before. client is the address behind the connection where something in front told
 // it (PROXY protocol), otherwise the zero value.
 func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c := &serverConn{server: s, shard: s.shard.Add(1)}
@@ -57,6 +62,7 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.serve()
 	s.patrol.remove(c)
 	_ = nc.Close()
+	s.admitted.Add(-1)
 }
 
 // Drain ends connections when their present exchange is over, and those without
@@ -65,14 +71,28 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.patrol.each(func(c *serverConn) {
-		if c.idle.Load() {
+		switch c.idle.Load() {
+		case idleKept:
 			c.stream.sock.interruptRead()
+		case idleFresh:
+			_ = c.stream.sock.nc.SetReadDeadline(time.Now().Add(drainFirst))
 		}
 	})
 }
 
-// Connections is the number of open connections.
-func (s *Server) Connections() int { return s.patrol.size() }
+// drainFirst is how long a connection that has carried nothing yet may take for its
+// first request when the server drains: its client was let in.
+const drainFirst = time.Second
+
+// What an idle connection waits for.
+const (
+	notIdle int32 = iota
+	idleFresh
+	idleKept
+)
+
+// Connections is the number of connections that were admitted and have not ended.
+func (s *Server) Connections() int { return int(s.admitted.Load()) }
 
 // Close cuts all connections.
 func (s *Server) Close() {
@@ -91,7 +111,7 @@ type serverConn struct {
 	stream stream
 	body   body
 	work   *work // nil while idle
-	idle   atomic.Bool
+	idle   atomic.Int32
 
 	// This exchange.
 	framing   framing
@@ -160,17 +180,21 @@ func (c *serverConn) awaitRequest(now int64) bool {
 	if c.stream.buffered() > 0 {
 		return true
 	}
-	if c.server.draining.Load() {
-		return false
-	}
 	c.stream.r, c.stream.w = 0, 0
 	c.stream.sock.allowRead(now, c.limits.IdleTimeout)
-	c.idle.Store(true)
+	if c.served > 0 {
+		c.idle.Store(idleKept)
+	} else {
+		c.idle.Store(idleFresh)
+	}
 	if c.server.draining.Load() { // Drain may have looked before idle was set.
-		return false
+		if c.served > 0 {
+			return false
+		}
+		_ = c.stream.sock.nc.SetReadDeadline(time.Now().Add(drainFirst))
 	}
 	n, err := c.stream.sock.readIdle(c)
-	c.idle.Store(false)
+	c.idle.Store(notIdle)
 	if err != nil {
 		return false
 	}

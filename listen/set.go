@@ -1,0 +1,199 @@
+// Package listen holds the sockets on which clients arrive: it accepts
+// connections, keeps their number within a limit, and lets them go when the
+// gateway ends. TLS, the PROXY protocol and the hand-over of sockets join here.
+package listen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/wire/http1"
+)
+
+// Spec describes a listener.
+type Spec struct {
+	Name           string
+	Address        string // host:port; an empty host is every address
+	MaxConnections int    // more are answered 503 too_many_connections; 0 is no limit
+	Limits         http1.Limits
+}
+
+// Metrics is what a listener counts with; *observe.ListenerMetrics is one.
+type Metrics interface {
+	Opened(shard uint32)
+	Closed(shard uint32)
+	Refused()
+}
+
+// Set is all listeners of a process. Its methods are called by one goroutine at a
+// time, the one that loads configurations; Status by any.
+type Set struct {
+	handler message.Handler
+	metrics func(listener string) Metrics
+	logger  *slog.Logger
+
+	mu   sync.Mutex
+	open []*listener // in the order of the configuration
+}
+
+// NewSet returns an empty set, whose connections are served by handler.
+func NewSet(handler message.Handler, metrics func(listener string) Metrics, logger *slog.Logger) *Set {
+	return &Set{handler: handler, metrics: metrics, logger: logger}
+}
+
+// Change is a new list of listeners, of which the sockets are open and nothing is
+// accepted yet.
+type Change struct {
+	set    *Set
+	next   []*listener
+	fresh  []*listener
+	update []Spec // by index of next; for listeners that are kept
+}
+
+// Prepare opens the sockets that are not open yet. After an error, which names
+// every address that could not be had, nothing has changed.
+func (s *Set) Prepare(specs []Spec) (*Change, error) {
+	c := &Change{set: s, update: specs}
+	var errs []error
+	for _, spec := range specs {
+		if old := s.find(spec); old != nil {
+			c.next = append(c.next, old)
+			continue
+		}
+		l, err := s.bind(spec)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: %w", spec.Name, err))
+			continue
+		}
+		c.next = append(c.next, l)
+		c.fresh = append(c.fresh, l)
+	}
+	if len(errs) > 0 {
+		c.Rollback()
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// find returns the listener that has this socket and name.
+func (s *Set) find(spec Spec) *listener {
+	for _, l := range s.open {
+		if l.spec.Address == spec.Address && l.spec.Name == spec.Name {
+			return l
+		}
+	}
+	return nil
+}
+
+func (s *Set) bind(spec Spec) (*listener, error) {
+	// A listener that only has a new name takes over the socket of the old one.
+	for _, l := range s.open {
+		if l.spec.Address == spec.Address {
+			return newListener(s, spec, l.socket), nil
+		}
+	}
+	socket, err := net.Listen("tcp", spec.Address)
+	if err != nil {
+		return nil, err
+	}
+	return newListener(s, spec, &sharedSocket{Listener: socket}), nil
+}
+
+// Commit starts the new listeners, changes the limits of those that are kept, and
+// lets those go that are not wanted any more: their connections end when their
+// present exchange is over.
+func (c *Change) Commit() {
+	s := c.set
+	for i, l := range c.next {
+		l.setLimits(c.update[i])
+	}
+	for _, l := range c.fresh {
+		l.socket.users++
+		go l.accept()
+	}
+	s.mu.Lock()
+	before := s.open
+	s.open = c.next
+	s.mu.Unlock()
+	for _, l := range before {
+		if !contains(c.next, l) {
+			l.stop()
+		}
+	}
+}
+
+// Rollback closes what Prepare has opened.
+func (c *Change) Rollback() {
+	for _, l := range c.fresh {
+		if l.socket.users == 0 {
+			_ = l.socket.Close()
+		}
+	}
+}
+
+func contains(list []*listener, l *listener) bool {
+	for _, other := range list {
+		if other == l {
+			return true
+		}
+	}
+	return false
+}
+
+// Status is what a listener is doing.
+type Status struct {
+	Name        string
+	Address     string // that it is bound to
+	Connections int
+}
+
+// Status lists the listeners.
+func (s *Set) Status() []Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Status
+	for _, l := range s.open {
+		all = append(all, Status{l.spec.Name, l.socket.Addr().String(), l.server.Connections()})
+	}
+	return all
+}
+
+// drainLook is how often a drain looks whether everybody has left.
+const drainLook = 10 * time.Millisecond
+
+// Shutdown stops accepting, ends each connection when its exchange is over, and
+// waits for that until ctx is done; then it cuts what is left and returns the number of
+// connections that it cut.
+func (s *Set) Shutdown(ctx context.Context) (cut int) {
+	s.mu.Lock()
+	open := s.open
+	s.mu.Unlock()
+	for _, l := range open {
+		l.stop()
+	}
+	ticker := time.NewTicker(drainLook)
+	defer ticker.Stop()
+	for {
+		left := 0
+		for _, l := range open {
+			left += l.server.Connections()
+		}
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			for _, l := range open {
+				l.server.Close()
+			}
+			return left
+		}
+	}
+}
