@@ -6,8 +6,11 @@ import (
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/policy/policytest"
 	"github.com/sluice-gateway/sluice/unit"
 )
+
+func TestContract(t *testing.T) { policytest.Run(t, Kind) }
 
 func hooks(t *testing.T, c Config) policy.Hooks {
 	t.Helper()
