@@ -136,6 +136,7 @@ func checkAgainstTwin(t *testing.T, rules []Rule, table *Table, r *message.Reque
 		t.Fatalf("%s %s%s?%s %v on %s: got rule %d, %v; the twin says %d, %v\n%s",
 			r.Method, r.Authority, r.Path, r.Query, r.Header.Fields(), listener, got, ok, want.rule, wantOK, describe(rules))
 	}
+	checkExplanation(t, rules, table.Explain(r, listener), want, wantOK)
 	if !slices.Equal(params.All(), want.params) {
 		t.Fatalf("%s: got params %v; the twin says %v\n%s", r.Path, params.All(), want.params, describe(rules[got:got+1]))
 	}
@@ -146,6 +147,32 @@ func checkAgainstTwin(t *testing.T, rules []Rule, table *Table, r *message.Reque
 		return -1
 	}
 	return got
+}
+
+// checkExplanation: the explanation, which looks at every rule, names the same
+// winner through the same host and path, and its other rules match or do not, as it
+// says.
+func checkExplanation(t *testing.T, rules []Rule, x Explanation, want candidate, ok bool) {
+	t.Helper()
+	if !ok {
+		want = candidate{rule: -1}
+	}
+	host := want.host
+	if host != "" {
+		host, _ = ParseHost(host)
+	}
+	if x.Rule != want.rule || x.Host != host || x.Path != want.path.String() {
+		t.Fatalf("explained: rule %d through %q %q; the twin says %d through %q %q\n%s",
+			x.Rule, x.Host, x.Path, want.rule, host, want.path, describe(rules))
+	}
+	if len(x.Near) > NearLimit {
+		t.Fatalf("%d near misses", len(x.Near))
+	}
+	for i, m := range x.Near {
+		if m.Rule == x.Rule || m.Reason == "" || i > 0 && m.Matched && !x.Near[i-1].Matched || m.Matched && x.Rule < 0 {
+			t.Fatalf("near miss %d is %+v\n%s", i, m, describe(rules))
+		}
+	}
 }
 
 func describe(rules []Rule) string {
