@@ -14,20 +14,21 @@ import (
 // target decodes its settings from. It is immutable.
 type Node struct {
 	t  *tree
-	at *place
+	at place
 }
 
 // place says which lines a tree was made from.
 type place struct {
-	src   *source
-	base  int // lines before the chunk that the tree was made from
-	plans *plans
+	src  *source
+	base int // lines before the chunk that the tree was made from
 }
 
-// source is the text of one file, for quoting its lines.
+// source is the text of one file, for quoting its lines, and what was found out
+// about the types that are decoded from it.
 type source struct {
-	name string
-	text string
+	name  string
+	text  string
+	plans *plans
 	// segments are the parts of a file that is kept in parts, in order.
 	segments []segment
 }
@@ -58,11 +59,11 @@ func (s *source) quote(line int) string {
 	return strings.TrimSuffix(text, "\r")
 }
 
-func (p *place) position(line, column int) Position {
+func (p place) position(line, column int) Position {
 	return Position{p.src.name, p.base + line, column}
 }
 
-func (p *place) problem(line, column int, message string) *Problem {
+func (p place) problem(line, column int, message string) *Problem {
 	at := p.position(line, column)
 	return &Problem{Position: at, Message: message, Quote: p.src.quote(at.Line)}
 }
@@ -72,7 +73,7 @@ func (p *place) problem(line, column int, message string) *Problem {
 // it.
 func ParseNode(file string, text []byte) (*Node, error) {
 	clean := strings.TrimPrefix(string(text), "\ufeff")
-	at := &place{src: &source{name: file, text: clean}, plans: newPlans()}
+	at := place{src: &source{name: file, text: clean, plans: newPlans()}}
 	var problems Problems
 	report := func(line, column int, message string) {
 		problems = append(problems, at.problem(line, column, message))
@@ -81,7 +82,7 @@ func ParseNode(file string, text []byte) (*Node, error) {
 	fault := checkText(clean)
 	var t *tree
 	if fault == nil {
-		t, fault = p.parse(clean)
+		t, fault = p.parse(clean, 1)
 	}
 	if fault != nil {
 		report(fault.line, fault.column, fault.message)
@@ -109,9 +110,9 @@ func (n *Node) Position() Position {
 	return n.place().position(int(n.tree().line), int(n.tree().column))
 }
 
-func (n *Node) place() *place {
-	if n.at == nil {
-		return &place{src: &source{}, plans: newPlans()}
+func (n *Node) place() place {
+	if n.at.src == nil {
+		return place{src: &source{plans: newPlans()}}
 	}
 	return n.at
 }
@@ -131,7 +132,7 @@ func (n *Node) Decode(into any) error {
 		return errors.New("config: Decode needs a pointer")
 	}
 	w := walker{at: n.place()}
-	w.value(n.tree(), v.Elem(), w.at.plans.plan(v.Type().Elem()))
+	w.value(n.tree(), v.Elem(), w.at.src.plans.plan(v.Type().Elem()))
 	return w.problems.Err()
 }
 

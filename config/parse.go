@@ -65,8 +65,9 @@ func placeOf(text string, at int) (line, column int) {
 	return strings.Count(text[:at], "\n") + 1, utf8.RuneCountInString(text[start:at]) + 1
 }
 
-// parse returns the tree of a whole text.
-func (p *parser) parse(text string) (*tree, *syntax) {
+// parse returns the tree of a text whose root lies at a depth of the document,
+// from 1.
+func (p *parser) parse(text string, depth int) (*tree, *syntax) {
 	var document yaml.Node
 	err := yaml.Load([]byte(text), &document)
 	if err != nil {
@@ -76,7 +77,7 @@ func (p *parser) parse(text string) (*tree, *syntax) {
 	if root.Kind == yaml.DocumentNode {
 		root = root.Content[0]
 	}
-	t := p.convert(root, 1)
+	t := p.convert(root, depth)
 	return &t, nil
 }
 

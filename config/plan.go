@@ -27,6 +27,7 @@ const (
 	classList    // unit.List: one or many
 	classMap     // unit.Map
 	classPointer // *T: optional
+	classMarked  // Text: a string with its place
 	classAny     // unit.Any
 	classNode    // Node
 	classDecoder // decodes itself
@@ -43,6 +44,7 @@ type typePlan struct {
 	elem      *typePlan
 	fields    []*fieldPlan
 	byName    map[string]int
+	rest      []int // the field that takes the keys without a field of their own
 }
 
 // fieldPlan is one key of a struct, with what its tags say.
@@ -103,6 +105,8 @@ func (ps *plans) classify(p *typePlan, t, pointer reflect.Type) {
 	switch {
 	case t == reflect.TypeFor[Node]():
 		p.class = classNode
+	case t == reflect.TypeFor[Text]():
+		p.class = classMarked
 	case t == reflect.TypeFor[unit.Any]():
 		p.class = classAny
 	case pointer.Implements(reflect.TypeFor[unit.Decoder]()):
@@ -166,6 +170,10 @@ func (ps *plans) fieldsOf(p *typePlan, t reflect.Type, index []int) {
 		at := append(append([]int(nil), index...), f.Index...)
 		if f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct {
 			ps.fieldsOf(p, f.Type, at)
+			continue
+		}
+		if name == ",rest" {
+			p.rest = at
 			continue
 		}
 		if !f.IsExported() || name == "-" {
@@ -257,9 +265,9 @@ func fallbackOf(text string, f *fieldPlan, where string) *tree {
 	t := &tree{kind: unit.Scalar, text: text, line: 1, column: 1}
 	base := f.plan.base()
 	switch base.class {
-	case classString, classText:
+	case classString, classText, classMarked:
 	case classList:
-		if base.elem.class != classString && base.elem.class != classText || strings.HasPrefix(text, "[") {
+		if base.elem.class != classString && base.elem.class != classText && base.elem.class != classMarked || strings.HasPrefix(text, "[") {
 			t = parseTag(text, where)
 		}
 	default:
@@ -272,7 +280,7 @@ func parseTag(text, where string) *tree {
 	p := &parser{refs: newReferences("", nil), report: func(_, _ int, message string) {
 		panic(fmt.Sprintf("config: %s: default: %s", where, message))
 	}}
-	t, fault := p.parse(text)
+	t, fault := p.parse(text, 1)
 	if fault != nil {
 		panic(fmt.Sprintf("config: %s: default: %s", where, fault.message))
 	}

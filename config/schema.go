@@ -159,7 +159,7 @@ func (g *generator) shape(p *typePlan) *schema {
 		return s
 	case classFloat:
 		return typed("number")
-	case classString, classText:
+	case classString, classText, classMarked:
 		return word(p)
 	case classSlice:
 		return typed("array").set("items", g.of(p.elem))
@@ -230,7 +230,7 @@ func (g *generator) field(f *fieldPlan) *schema {
 	}
 	s.join(inner)
 	if f.fallback != nil {
-		w := walker{at: &place{src: &source{}, plans: g.plans}}
+		w := walker{at: place{src: &source{plans: g.plans}}}
 		s.set("default", json.RawMessage(w.json(nil, f.fallback)))
 	}
 	return s

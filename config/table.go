@@ -107,7 +107,7 @@ func (t *table) name(p *typePlan, r *rules) string {
 		return "whole number"
 	case classFloat:
 		return "number"
-	case classString:
+	case classString, classMarked:
 		if r != nil && r.enum != nil {
 			return "`" + strings.Join(r.enum, "`, `") + "`"
 		}
@@ -160,7 +160,7 @@ func rangeOf(p *typePlan, r *rules) string {
 	}
 	of := ""
 	switch p.class {
-	case classString:
+	case classString, classMarked:
 		of = " characters"
 	case classSlice, classList, classMap:
 		of = " entries"

@@ -15,7 +15,7 @@ import (
 
 // walker fills Go values from trees and collects every problem.
 type walker struct {
-	at       *place
+	at       place
 	problems Problems
 	// unbound leaves the place out of Nodes that are stored in values: the value
 	// outlives the document.
@@ -52,7 +52,7 @@ func (w *walker) fill(t *tree, v reflect.Value, p *typePlan) {
 	case classNode:
 		n := Node{t.clone(), w.at}
 		if w.unbound {
-			n.at = nil
+			n.at = place{}
 		}
 		v.Set(reflect.ValueOf(n))
 		return
@@ -84,7 +84,7 @@ func (w *walker) nothing(t *tree, p *typePlan) {
 		w.problem(t, "nothing stands here: write {} to keep every default, or leave the key out")
 	case classList, classSlice:
 		w.problem(t, "nothing stands here: write [] for an empty list, or leave the key out")
-	case classString:
+	case classString, classMarked:
 		w.problem(t, `nothing stands here: write "" for an empty text, or leave the key out`)
 	default:
 		w.problem(t, "nothing stands here: write %s, or leave the key out", p.wants())
@@ -100,7 +100,7 @@ func (p *typePlan) wants() string {
 		return "a whole number"
 	case classFloat:
 		return "a number"
-	case classString:
+	case classString, classMarked:
 		return "a text"
 	case classSlice:
 		return "a list"
@@ -141,12 +141,16 @@ func (w *walker) scalar(t *tree, v reflect.Value, p *typePlan) {
 	switch p.class {
 	case classText:
 		w.text(t, v, p)
-	case classString:
+	case classString, classMarked:
 		if t.look != looksText {
 			w.problem(t, "this must be a text, not %s: write it in quotes, %q", t.look, t.text)
 			return
 		}
-		v.SetString(t.text)
+		if p.class == classString {
+			v.SetString(t.text)
+			return
+		}
+		*v.Addr().Interface().(*Text) = Text{t.text, Mark{t.line, t.column}}
 	case classBool:
 		w.boolean(t, v, p)
 	case classInt, classUint:
@@ -314,7 +318,7 @@ func (w *walker) structure(t *tree, v reflect.Value, p *typePlan) {
 		key, child := &t.children[i], &t.children[i+1]
 		at, known := p.byName[key.text]
 		if !known {
-			w.unknown(key, p)
+			w.other(t, key, child, v, p)
 			continue
 		}
 		if given&(1<<at) != 0 {
@@ -336,6 +340,24 @@ func (w *walker) structure(t *tree, v reflect.Value, p *typePlan) {
 		}
 	}
 	w.absent(v, p, given)
+}
+
+// other takes a key without a field of its own.
+func (w *walker) other(t, key, child *tree, v reflect.Value, p *typePlan) {
+	if p.rest == nil {
+		w.unknown(key, p)
+		return
+	}
+	if first := keyOf(t, key.text); first != key {
+		w.twice(key, first)
+		return
+	}
+	rest := v.FieldByIndex(p.rest).Addr().Interface().(*[]Keyed)
+	settings := Node{child.clone(), w.at}
+	if w.unbound {
+		settings.at = place{}
+	}
+	*rest = append(*rest, Keyed{key.text, Mark{key.line, key.column}, settings})
 }
 
 func keyOf(t *tree, name string) *tree {
@@ -378,6 +400,9 @@ func (w *walker) obey(t *tree, v reflect.Value, p *typePlan, r *rules) {
 		v, p = v.Elem(), p.elem
 	}
 	size, of := 0.0, ""
+	if p.class == classMarked {
+		v = v.Field(0)
+	}
 	switch {
 	case v.CanInt():
 		size = float64(v.Int())
@@ -391,7 +416,11 @@ func (w *walker) obey(t *tree, v reflect.Value, p *typePlan, r *rules) {
 	case v.Kind() == reflect.Slice:
 		size, of = float64(v.Len()), " entries long"
 		for i := range v.Len() {
-			if item := v.Index(i); item.Kind() == reflect.String {
+			item := v.Index(i)
+			if p.elem.class == classMarked {
+				item = item.Field(0)
+			}
+			if item.Kind() == reflect.String {
 				w.word(t.item(i), item.String(), p.elem, r)
 			}
 		}

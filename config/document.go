@@ -1,0 +1,280 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sluice-gateway/sluice/unit"
+)
+
+// Document says everything that the data plane does. It is immutable: what did not
+// change from one load to the next is shared by both documents.
+type Document struct {
+	Admin     *Admin
+	Listeners []Item[Listener]
+	Upstreams []Item[Upstream]
+	Consumers []Item[Consumer]
+	Policies  []Item[Policy]
+	Routes    []Item[Route]
+	Telemetry Telemetry
+	Drain     Drain
+
+	// Main is the file that was loaded; Files are all that were read, with it,
+	// those that were included and those that references name, in order of name.
+	Main  string
+	Files []string
+	// Hash is the SHA-256 of the configuration files in lower-case hex: of what was
+	// written. What references stand for is no part of it, so it may be shown.
+	Hash string
+
+	watched []string // Files and the patterns of includes
+}
+
+// Item is an entry of one of the document's lists. Value is shared by all documents
+// in which the entry reads the same; the place belongs to this document alone.
+type Item[T any] struct {
+	Value *T
+	src   *source
+	base  int
+}
+
+// Node binds a value that was kept in the entry to its place in this document.
+func (i Item[T]) Node(n Node) *Node {
+	n.at = place{i.src, i.base}
+	return &n
+}
+
+// Position is where a mark of the entry is in this document.
+func (i Item[T]) Position(m Mark) Position {
+	return place{i.src, i.base}.position(int(m.Line), int(m.Column))
+}
+
+// Problem makes a problem at a mark of the entry.
+func (i Item[T]) Problem(m Mark, message string) *Problem {
+	return place{i.src, i.base}.problem(int(m.Line), int(m.Column), message)
+}
+
+// Mark is a place within an entry, in lines and characters from 1. An Item turns
+// it into a Position.
+type Mark struct{ Line, Column int32 }
+
+// Text is a string that knows where it stands.
+type Text struct {
+	Value string
+	Mark  Mark
+}
+
+func (t Text) String() string { return t.Value }
+
+// Keyed is the value of a key whose name is not fixed: the kind of a policy, of a
+// target, of a credential. The compiler knows the kinds.
+type Keyed struct {
+	Kind     string
+	Mark     Mark
+	Settings Node
+}
+
+// layout is a file as it is written. Its lists are decoded entry by entry.
+type layout struct {
+	Version   version         `doc:"The version of the configuration language." default:"1"`
+	Include   unit.List[Text] `doc:"Files whose entries join these, as patterns such as routes/*.yaml, relative to this file."`
+	Admin     *Admin          `doc:"Where metrics, health and readiness are served; absent: nowhere."`
+	Listeners []Listener      `doc:"Where clients connect."`
+	Upstreams []Upstream      `doc:"The origins that requests are sent to."`
+	Consumers []Consumer      `doc:"Who may call, and how they prove it."`
+	Policies  []Policy        `doc:"Policies of every route; they come before the route's own."`
+	Routes    []Route         `doc:"Which requests go where."`
+	Telemetry *Telemetry      `doc:"What is told about the exchanges."`
+	Drain     *Drain          `doc:"How exchanges are brought to their end."`
+}
+
+type version int
+
+func (v *version) Validate() error {
+	if *v != 1 {
+		return problemf("version %d is not known here: this program reads version 1", *v)
+	}
+	return nil
+}
+
+// Admin is the listener for operators.
+type Admin struct {
+	Address Address `required:"true" doc:"Where to listen, such as 127.0.0.1:9901."`
+}
+
+// Listener is where clients connect.
+type Listener struct {
+	Name            Text               `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Address         Address            `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
+	TrustedProxies  unit.List[Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields are believed, as addresses or CIDR ranges."`
+	EncodedSlash    string             `enum:"reject,keep" default:"reject" doc:"What to do with %2F, %5C and \\ in a path: answer 400, or keep them encoded."`
+	MergeSlashes    bool               `default:"false" doc:"Whether several slashes in a row count as one."`
+	Underscores     string             `enum:"drop,keep" default:"drop" doc:"What to do with header fields whose name has an underscore: many origins cannot tell it from a hyphen."`
+	Limits          ListenerLimits     `doc:"How much a client may send and hold."`
+	Timeouts        ListenerTimeouts   `doc:"How long a client may take."`
+	MinimumBodyRate unit.Size          `default:"100B" doc:"How many bytes a second of a request's body must arrive, on average, once timeouts.body has passed; 0B: any rate will do."`
+}
+
+// ListenerLimits bound what one client can use up.
+type ListenerLimits struct {
+	RequestLine           unit.Size `default:"8KiB" min:"256B" max:"1MiB" doc:"The longest request line; a longer one is answered 414."`
+	HeaderBytes           unit.Size `default:"32KiB" min:"1KiB" max:"1MiB" doc:"The size of all header fields together; more is answered 431."`
+	HeaderFields          int       `default:"100" min:"1" max:"10000" doc:"The number of header fields; more are answered 431."`
+	TrailerBytes          unit.Size `default:"8KiB" min:"0B" max:"1MiB" doc:"The size of all trailer fields together."`
+	ChunkExtension        unit.Size `default:"256B" min:"0B" max:"64KiB" doc:"The longest extension of one chunk; extensions are dropped."`
+	Connections           int       `default:"20000" min:"1" doc:"The connections that may be open at once; others wait to be accepted."`
+	RequestsPerConnection int       `default:"0" min:"0" doc:"After how many requests a connection is closed; 0: never."`
+}
+
+// ListenerTimeouts bound how long one client can hold what it uses.
+type ListenerTimeouts struct {
+	Head  unit.Duration `default:"10s" min:"1ms" max:"1h" doc:"The time for a request's whole head; then it is answered 408."`
+	Idle  unit.Duration `default:"60s" min:"1ms" max:"1d" doc:"How long a connection may wait for its next request."`
+	Body  unit.Duration `default:"30s" min:"1ms" max:"1h" doc:"The longest wait between two parts of a request's body."`
+	Write unit.Duration `default:"30s" min:"1ms" max:"1h" doc:"The longest wait for a client to take more of the answer."`
+}
+
+// Upstream is a group of origins that serve the same.
+type Upstream struct {
+	Name        Text                `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Endpoints   unit.List[Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
+	Protocol    string              `enum:"http/1.1" default:"http/1.1" doc:"What the origins speak."`
+	Balance     string              `enum:"round_robin,least_request,random" default:"round_robin" doc:"How an endpoint is chosen: in turn, the less busy of two at random, or at random; all by weight."`
+	Timeouts    UpstreamTimeouts    `doc:"How long the origins may take."`
+	Retry       Retry               `doc:"When another endpoint is asked."`
+	Connections UpstreamConnections `doc:"How many connections are held."`
+	Limits      UpstreamLimits      `doc:"How much an origin may send."`
+}
+
+// UpstreamTimeouts bound how long an origin can hold an exchange.
+type UpstreamTimeouts struct {
+	Connect  unit.Duration `default:"1s" min:"1ms" max:"1h" doc:"The time to open a connection."`
+	Response unit.Duration `default:"15s" min:"1ms" max:"1d" doc:"The longest wait for the head of the answer, and between two parts of its body."`
+	Idle     unit.Duration `default:"60s" min:"1ms" max:"1d" doc:"How long an unused connection is kept."`
+}
+
+// Retry says when and how often a request is sent again.
+type Retry struct {
+	Attempts int                `default:"1" min:"0" max:"10" doc:"How often a request is sent again at most; 0: never."`
+	On       unit.List[RetryOn] `default:"[connect_failure]" doc:"What makes a request be sent again: connect_failure, or a status in quotes, such as \"503\"."`
+}
+
+// UpstreamConnections bound the pool of connections to each endpoint.
+type UpstreamConnections struct {
+	Max  int `default:"512" min:"1" max:"1000000" doc:"The connections to one endpoint at once."`
+	Idle int `default:"128" min:"0" max:"1000000" doc:"The unused connections that are kept for one endpoint."`
+}
+
+// UpstreamLimits bound what an origin can make the gateway hold.
+type UpstreamLimits struct {
+	HeaderBytes unit.Size `default:"64KiB" min:"1KiB" max:"1MiB" doc:"The size of all header fields of an answer together; more is answered 502."`
+}
+
+// Consumer is somebody who calls.
+type Consumer struct {
+	Name        Text         `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$" doc:"Its name, which origins and logs are told."`
+	Groups      []Text       `max:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"The groups that it belongs to."`
+	Credentials []Credential `doc:"How it proves who it is: each names the policy that checks it."`
+}
+
+// Credential is one way to prove who somebody is, under the name of the policy that
+// checks it. It has exactly one kind.
+type Credential struct {
+	Kinds []Keyed `yaml:",rest"`
+}
+
+// Policy is a policy where it is used. It has exactly one kind.
+type Policy struct {
+	Kinds   []Keyed `yaml:",rest"`
+	OnFault Text    `enum:"allow,deny" doc:"What happens when the policy cannot decide: the request passes, or is refused. Each kind has its own default."`
+}
+
+// Route says which requests go where. It has exactly one target.
+type Route struct {
+	Name     Text     `pattern:"^[A-Za-z0-9/][A-Za-z0-9._/*{}:-]{0,127}$" doc:"Its name, for logs and metrics; absent: made from its host and path."`
+	Match    Match    `doc:"Which requests it takes; absent: all."`
+	Policies []Policy `doc:"What happens to them on their way."`
+	Upgrades []Text   `enum:"websocket" doc:"The protocols that a connection may switch to."`
+	Targets  []Keyed  `yaml:",rest"`
+
+	derived bool // Name was not written
+}
+
+// Derived says that the route has no name of its own.
+func (r *Route) Derived() bool { return r.derived }
+
+// derive names a route by what it matches.
+func (r *Route) derive(at Mark) {
+	name := ""
+	if len(r.Match.Host) > 0 {
+		name = r.Match.Host[0].Value
+	}
+	if len(r.Match.Path) > 0 {
+		name += r.Match.Path[0].Text
+	}
+	if name == "" {
+		name = "everything"
+	}
+	r.Name, r.derived = Text{name, at}, true
+}
+
+// Validate is called by the decoder.
+func (r *Route) Validate() error {
+	if len(r.Targets) == 0 {
+		return errors.New("this route has no target: add one, such as upstream: NAME")
+	}
+	return nil
+}
+
+// Validate is called by the decoder.
+func (p *Policy) Validate() error {
+	if len(p.Kinds) == 0 {
+		return errors.New("no policy is named here: write its kind and its settings, such as {request_id: {}}")
+	}
+	return nil
+}
+
+// Validate is called by the decoder.
+func (c *Credential) Validate() error {
+	if len(c.Kinds) == 0 {
+		return errors.New("no credential is named here: write the policy that checks it and its value")
+	}
+	return nil
+}
+
+// Validate is called by the decoder.
+func (u *Upstream) Validate() error {
+	first := map[string]int{}
+	for i, e := range u.Endpoints {
+		if k, twice := first[e.URL.Address()]; twice {
+			return unit.At(fmt.Sprintf("endpoints[%d]", i), fmt.Errorf("this endpoint is given before, as entry %d: a weight makes it take more", k+1))
+		}
+		first[e.URL.Address()] = i
+	}
+	return nil
+}
+
+// Match says which requests a route takes: those that meet all conditions.
+type Match struct {
+	Host     unit.List[Text]     `doc:"The host, such as api.example.com; *.example.com is any host below it."`
+	Path     unit.List[Path]     `doc:"The path: /orders is exact, /users/{id} has a named segment, /orders/** takes all below."`
+	Methods  unit.List[Text]     `pattern:"^[A-Z][A-Z0-9-]{0,31}$" doc:"The methods, in capital letters."`
+	Headers  unit.Map[Condition] `doc:"What header fields must be."`
+	Query    unit.Map[Condition] `doc:"What query parameters must be."`
+	Listener unit.List[Text]     `doc:"The listeners that it came in by."`
+}
+
+// Telemetry says what is told about exchanges.
+type Telemetry struct {
+	AccessLog *AccessLog `doc:"One line for each exchange; absent: none."`
+}
+
+// AccessLog says where the access log goes.
+type AccessLog struct {
+	Path string `default:"stdout" pattern:"^(stdout|stderr|/.+)$" doc:"stdout, stderr or the absolute path of a file."`
+}
+
+// Drain says how exchanges are brought to their end.
+type Drain struct {
+	Shutdown unit.Duration `default:"30s" max:"1h" doc:"How long running exchanges may take to end when the gateway stops."`
+}

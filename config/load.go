@@ -1,0 +1,248 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/sluice-gateway/sluice/unit"
+)
+
+// Cache makes the next load of the same files cheap: what reads the same is not
+// decoded again, and the documents share it. The zero value is ready. It is used
+// by one goroutine at a time.
+type Cache struct {
+	// Pace, if set, is called after every 64 entries, so that the caller can let
+	// others run.
+	Pace func()
+	// Env is where ${env:NAME} is looked up; nil: the environment of the process.
+	Env func(name string) (string, bool)
+
+	files map[string][]*decoded
+	plans *plans
+}
+
+// Load reads a file and all that it includes. The error is of the type Problems
+// and holds everything that is wrong. Cache may be nil.
+func Load(path string, cache *Cache) (*Document, error) {
+	if cache == nil {
+		cache = &Cache{}
+	}
+	if cache.plans == nil {
+		cache.files, cache.plans = map[string][]*decoded{}, newPlans()
+	}
+	l := &loader{
+		cache:  cache,
+		doc:    &Document{Main: path, Drain: Drain{}},
+		hash:   sha256.New(),
+		read:   map[string]bool{},
+		single: map[string]Position{},
+		refs:   newReferences("", cache.Env),
+		fresh:  map[string][]*decoded{},
+		layout: cache.plans.plan(reflect.TypeFor[layout]()),
+	}
+	l.file(path, nil, nil)
+	l.finish()
+	cache.files = l.fresh
+	if err := l.problems.Err(); err != nil {
+		return l.partly(), err
+	}
+	return l.doc, nil
+}
+
+// loader loads one document.
+type loader struct {
+	cache    *Cache
+	doc      *Document
+	problems Problems
+	hash     hash.Hash
+	layout   *typePlan
+	refs     *references
+	read     map[string]bool     // files that were read
+	single   map[string]Position // where a key that may be given once was given
+	fresh    map[string][]*decoded
+	entries  int // for Pace
+}
+
+// partly is what a document that has problems is still good for: it knows which
+// files to watch.
+func (l *loader) partly() *Document {
+	return &Document{Main: l.doc.Main, Files: l.doc.Files, watched: l.doc.watched}
+}
+
+func (l *loader) problem(p *Problem) { l.problems = append(l.problems, p) }
+
+// file loads one file. The stack is the files that include it; from makes a problem
+// at the place that names it, nil for the main file.
+func (l *loader) file(path string, stack []string, from func(message string) *Problem) {
+	if from == nil {
+		from = func(message string) *Problem {
+			return &Problem{Position: Position{path, 1, 1}, Message: message}
+		}
+	}
+	if slices.Contains(stack, path) {
+		l.problem(from("includes go in a circle: " + strings.Join(append(stack, path), " includes ")))
+		return
+	}
+	if len(stack) >= maxIncludes {
+		l.problem(from("includes are nested too deeply: the limit is 16 files"))
+		return
+	}
+	if l.read[path] {
+		return
+	}
+	l.read[path] = true
+	raw, err := readLimited(path, maxFile)
+	if err != nil {
+		l.problem(from(path + ": " + err.Error()))
+		return
+	}
+	text := string(raw)
+	l.hash.Write(raw)
+	l.hash.Write([]byte{0xff}) // no YAML text has this byte: the end of a file
+	if strings.IndexByte(text, '\r') >= 0 {
+		text = strings.ReplaceAll(text, "\r\n", "\n") // YAML 1.2 §5.4: both are one line end
+	}
+	text = strings.TrimPrefix(text, "\ufeff")
+	f := &file{l: l, src: &source{name: path, text: text, plans: l.cache.plans}, stack: append(slices.Clone(stack), path)}
+	l.refs.dir = filepath.Dir(path)
+	f.load(text)
+}
+
+// maxIncludes is how deep includes may be nested.
+const maxIncludes = 16
+
+// finish looks at the document as a whole.
+func (l *loader) finish() {
+	l.doc.Hash = hex.EncodeToString(l.hash.Sum(nil))
+	for path := range l.read {
+		l.doc.Files = append(l.doc.Files, path)
+	}
+	for _, r := range l.refs.seen {
+		if r.path != "" {
+			l.doc.Files = append(l.doc.Files, r.path)
+		}
+	}
+	slices.Sort(l.doc.Files)
+	l.doc.Files = slices.Compact(l.doc.Files)
+	l.doc.watched = append(l.doc.watched, l.doc.Files...)
+	l.once()
+	if len(l.problems) > 0 {
+		return
+	}
+	if len(l.doc.Listeners) == 0 {
+		l.problem(&Problem{
+			Position: Position{l.doc.Main, 1, 1},
+			Message:  `there is no listener: add one, such as listeners: [{name: web, address: ":8080"}]`,
+		})
+	}
+	if l.single["drain"].Line == 0 {
+		w := walker{at: place{src: &source{plans: l.cache.plans}}}
+		w.absent(reflect.ValueOf(&l.doc.Drain).Elem(), l.cache.plans.plan(reflect.TypeFor[Drain]()), 0)
+	}
+	l.references()
+}
+
+// once reports every name that is given twice in one list.
+func (l *loader) once() {
+	named(l, l.doc.Listeners, func(v *Listener) *Text { return &v.Name })
+	named(l, l.doc.Upstreams, func(v *Upstream) *Text { return &v.Name })
+	named(l, l.doc.Consumers, func(v *Consumer) *Text { return &v.Name })
+	named(l, l.doc.Routes, func(v *Route) *Text { return &v.Name })
+	addresses := map[Address]Position{}
+	for _, item := range l.doc.Listeners {
+		at := item.Position(item.Value.Name.Mark)
+		if first, ok := addresses[item.Value.Address]; ok && item.Value.Address.Port != 0 {
+			p := item.Problem(item.Value.Name.Mark, "another listener has the address "+item.Value.Address.String())
+			p.Other = &first
+			l.problem(p)
+			continue
+		}
+		addresses[item.Value.Address] = at
+	}
+}
+
+func named[T any](l *loader, items []Item[T], name func(*T) *Text) {
+	first := make(map[string]int, len(items))
+	for i, item := range items {
+		text := name(item.Value)
+		if text.Value == "" {
+			continue // it is missing, which was said
+		}
+		before, twice := first[text.Value]
+		if !twice {
+			first[text.Value] = i
+			continue
+		}
+		message := "the name \"" + text.Value + "\" is given twice"
+		if route, ok := any(item.Value).(*Route); ok && route.derived {
+			message = "this route is named \"" + text.Value + "\" by what it matches, like another one: give it a name"
+		}
+		p := item.Problem(text.Mark, message)
+		other := items[before].Position(name(items[before].Value).Mark)
+		p.Other = &other
+		l.problem(p)
+	}
+}
+
+// references reports names of listeners that are not there. The compiler looks at
+// the names of upstreams, which targets hold.
+func (l *loader) references() {
+	names := make([]string, len(l.doc.Listeners))
+	for i, item := range l.doc.Listeners {
+		names[i] = item.Value.Name.Value
+	}
+	for _, item := range l.doc.Routes {
+		for _, name := range item.Value.Match.Listener {
+			if !slices.Contains(names, name.Value) {
+				l.problem(item.Problem(name.Mark, "there is no listener \""+name.Value+"\""+Meant(name.Value, names, "listeners")))
+			}
+		}
+	}
+}
+
+// pace lets others run now and then.
+func (l *loader) pace() {
+	if l.entries++; l.entries%paceEvery == 0 && l.cache.Pace != nil {
+		l.cache.Pace()
+	}
+}
+
+// include loads the files that a pattern stands for.
+func (l *loader) include(pattern Text, f *file) {
+	at := place{src: f.src}
+	from := func(message string) *Problem {
+		return at.problem(int(pattern.Mark.Line), int(pattern.Mark.Column), message)
+	}
+	path := pattern.Value
+	if path == "" {
+		l.problem(from("this names no file"))
+		return
+	}
+	if strings.Contains(path, "**") {
+		l.problem(from(`a pattern cannot have "**": name the folders`))
+		return
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(f.src.name), path)
+	}
+	if !strings.ContainsAny(path, "*?[") {
+		l.file(path, f.stack, from)
+		return
+	}
+	l.doc.watched = append(l.doc.watched, path)
+	matches, err := filepath.Glob(path)
+	if err != nil {
+		l.problem(from("this is not a pattern of file names"))
+		return
+	}
+	for _, match := range matches {
+		l.file(match, f.stack, from)
+	}
+}
+
+var _ unit.Node = (*Node)(nil)
