@@ -10,9 +10,6 @@ import (
 	"github.com/sluice-gateway/sluice/internal/meter"
 )
 
-// ContentType is the media type of what WriteText writes.
-const ContentType = "text/plain; version=0.0.4; charset=utf-8"
-
 // chunkSize is how many bytes WriteText gathers before it writes.
 const chunkSize = 32 << 10
 

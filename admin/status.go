@@ -1,0 +1,81 @@
+package admin
+
+import "time"
+
+// Readiness says whether traffic should be sent here.
+type Readiness struct {
+	// Ready is true when a revision is applied and the gateway is not draining.
+	Ready bool `json:"ready"`
+	// Reason says why it is not ready, for people; "" where it is.
+	Reason string `json:"reason,omitempty"`
+	// Revision and Hash are those of the configuration that is applied; 0 and ""
+	// before the first one.
+	Revision uint64 `json:"revision"`
+	Hash     string `json:"hash,omitempty"`
+}
+
+// Status is what the gateway is doing. Whoever fills it leaves out credentials.
+type Status struct {
+	Version       string    `json:"version"`
+	Started       time.Time `json:"started"`
+	UptimeSeconds float64   `json:"uptime_seconds"`
+	Readiness
+	Reload    Reload     `json:"reload"`
+	Routes    int        `json:"routes"`
+	Kept      int        `json:"kept"` // states that policies keep over reloads
+	Listeners []Listener `json:"listeners"`
+	Upstreams []Upstream `json:"upstreams"`
+}
+
+// withLists makes lists of what is nil, so that readers find a list and not null.
+func (s Status) withLists() Status {
+	if s.Listeners == nil {
+		s.Listeners = []Listener{}
+	}
+	s.Upstreams = append([]Upstream{}, s.Upstreams...)
+	for i := range s.Upstreams {
+		if s.Upstreams[i].Endpoints == nil {
+			s.Upstreams[i].Endpoints = []Endpoint{}
+		}
+	}
+	return s
+}
+
+// Reload is the last attempt to apply a configuration, the first one included.
+type Reload struct {
+	// Result is ReloadNone, ReloadSuccess or ReloadFailure.
+	Result string    `json:"result"`
+	At     time.Time `json:"at,omitzero"`
+	// Error is what was wrong with the configuration that was refused.
+	Error string `json:"error,omitempty"`
+}
+
+// The values of Reload.Result.
+const (
+	ReloadNone    = "none"
+	ReloadSuccess = "success"
+	ReloadFailure = "failure"
+)
+
+// Listener is a socket on which clients are served.
+type Listener struct {
+	Name        string `json:"name"`
+	Address     string `json:"address"` // that it is bound to
+	Connections int    `json:"connections"`
+}
+
+// Upstream is a set of origins.
+type Upstream struct {
+	Name      string     `json:"name"`
+	Endpoints []Endpoint `json:"endpoints"`
+}
+
+// Endpoint is one origin.
+type Endpoint struct {
+	Address string `json:"address"`
+	// Open counts connections; Idle those of them that wait in the pool.
+	Open int `json:"open"`
+	Idle int `json:"idle"`
+	// Active counts exchanges that are under way.
+	Active int64 `json:"active"`
+}
