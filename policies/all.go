@@ -3,6 +3,7 @@
 package policies
 
 import (
+	"github.com/sluice-gateway/sluice/policies/apikey"
 	"github.com/sluice-gateway/sluice/policies/cors"
 	"github.com/sluice-gateway/sluice/policies/headers"
 	"github.com/sluice-gateway/sluice/policies/iprules"
@@ -20,6 +21,8 @@ func All() []policy.Kind {
 		iprules.Kind,
 		requestlimits.Kind,
 		cors.Kind,
+
+		apikey.Kind,
 
 		ratelimit.Kind,
 
