@@ -129,7 +129,7 @@ func (p *compiler) remove(place, name string) {
 }
 
 func (p *compiler) change(place string, how how, name, value string) {
-	place += "." + name
+	place += `["` + name + `"]`
 	if err := check(name); err != nil {
 		p.fail(place, err)
 		return

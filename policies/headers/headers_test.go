@@ -120,7 +120,7 @@ func TestBuildErrors(t *testing.T) {
 		want    string
 	}{
 		{"nothing", Changes{}, "nothing to do"},
-		{"no name", Changes{Set: one("X A", "1")}, `request.set.X A: "X A" is no header name`},
+		{"no name", Changes{Set: one("X A", "1")}, `request.set["X A"]: "X A" is no header name`},
 		{"host", Changes{Set: one("host", "a")}, "the policy rewrite"},
 		{"length", Changes{Add: some("Content-Length", "1")}, "frames the message"},
 		{"hop by hop", Changes{Remove: unit.List[string]{"Connection"}}, "request.remove[0]: Connection cannot"},
@@ -132,7 +132,7 @@ func TestBuildErrors(t *testing.T) {
 		{"empty", Changes{Set: one("X-A", "")}, "under remove"},
 		{"control", Changes{Set: one("X-A", "a\nb")}, "control character"},
 		{"space at the end", Changes{Set: one("X-A", "a ")}, "space at an end"},
-		{"unknown variable", Changes{Default: one("X-A", "{client.adress}")}, "request.default.X-A: template: character 1 of \"{client.adress}\": unknown variable {client.adress}; did you mean {client.address}?"},
+		{"unknown variable", Changes{Default: one("X-A", "{client.adress}")}, `request.default["X-A"]: template: character 1 of "{client.adress}": unknown variable {client.adress}; did you mean {client.address}?`},
 		{"too early", Changes{Set: one("X-A", "{response.status}")}, "not known before the answer"},
 	}
 	for _, test := range tests {

@@ -44,7 +44,7 @@ func compileQuery(c *Query) (*queryRule, error) {
 		r.gone = append(r.gone, name)
 	}
 	for _, e := range c.Set {
-		place := "query.set." + e.Key
+		place := `query.set["` + e.Key + `"]`
 		if slices.Contains(r.gone, e.Key) {
 			errs = append(errs, unit.Problem(place, "the parameter is removed too: set replaces what is there, so leave it out of remove"))
 			continue

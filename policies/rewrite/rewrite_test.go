@@ -178,7 +178,7 @@ func TestBuildErrors(t *testing.T) {
 		{Config{Query: Query{Remove: unit.List[string]{""}}}, "query.remove[0]"},
 		{Config{Query: Query{Remove: unit.List[string]{"a"}, Set: unit.Map[string]{{Key: "a", Value: "1"}}}}, "removed too"},
 		{Config{Query: Query{Set: unit.Map[string]{{Key: "a"}}}}, "under remove"},
-		{Config{Query: Query{Set: unit.Map[string]{{Key: "a", Value: "{"}}}}, "query.set.a: template"},
+		{Config{Query: Query{Set: unit.Map[string]{{Key: "a", Value: "{"}}}}, `query.set["a"]: template`},
 		{Config{Query: Query{Remove: make(unit.List[string], MaxParameters+1)}}, "limit is 100"},
 	}
 	for _, test := range tests {

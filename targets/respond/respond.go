@@ -93,7 +93,7 @@ func (a *answer) compileFields(fields unit.Map[string]) (contentType string, err
 			}
 		}
 		if err != nil {
-			errs = append(errs, unit.At("headers."+e.Key, err))
+			errs = append(errs, unit.At(`headers["`+e.Key+`"]`, err))
 			continue
 		}
 		if message.EqualFold(e.Key, "Content-Type") {

@@ -149,7 +149,7 @@ func TestBuildErrors(t *testing.T) {
 		{Config{Status: 200, Body: "{client.adress}"}, "did you mean {client.address}?"},
 		{Config{Status: 200, JSON: unit.Any(`"{client.adress}"`)}, "json: template"},
 		{Config{Status: 200, Body: strings.Repeat("a", MaxBody+1)}, "the limit is 1048576"},
-		{Config{Status: 200, Headers: one("Content-Length", "1")}, "headers.Content-Length: Content-Length cannot be set"},
+		{Config{Status: 200, Headers: one("Content-Length", "1")}, `headers["Content-Length"]: Content-Length cannot be set`},
 		{Config{Status: 200, Headers: one("a b", "1")}, "is no header name"},
 		{Config{Status: 200, Headers: one("content-type", "{request.header.accept}")}, "cannot have variables"},
 		{Config{Status: 200, Headers: one("X-A", "")}, "the value is empty"},
