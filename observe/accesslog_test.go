@@ -171,6 +171,25 @@ func TestLongValuesAreCut(t *testing.T) {
 	}
 }
 
+// FuzzLine checks that a line is one line and an object, whatever a client sends.
+func FuzzLine(f *testing.F) {
+	f.Add("GET", "api.example.com", "/a", "b=c", "agent", "https://www.example.com/?a#b", "id", "route")
+	f.Add("\"", "\n", "\xff?", "token=\"", "\\", "\u2028", "\x00", "}")
+	f.Fuzz(func(t *testing.T, method, host, path, query, agent, referer, id, route string) {
+		var c clock
+		x := sampleExchange()
+		x.Request.Method, x.Request.Authority, x.Request.RawPath, x.Request.Query = method, host, path, query
+		x.Facts.RequestID, x.Facts.Route = id, route
+		x.Request.Header.Reset()
+		x.Request.Header.Append("User-Agent", agent)
+		x.Request.Header.Append("Referer", referer)
+		line := appendLine(nil, x, &c)
+		if !json.Valid(line) || bytes.IndexByte(line, '\n') != len(line)-1 {
+			t.Errorf("%q", line)
+		}
+	})
+}
+
 func TestClock(t *testing.T) {
 	t.Parallel()
 	var c clock

@@ -26,17 +26,17 @@ const statusClasses = 6
 
 // The metrics that the gateway itself has. Policies add their own.
 var (
-	buildInfo = Metric{Name: "sluice_build_info", Kind: KindGauge, Labels: []string{"version", "go_version"},
+	buildInfo = Metric{Name: "sluice_build_info", Kind: KindGauge, Labels: []string{"version", "go_version"}, Limit: 1,
 		Help: "Always 1; the labels say what is running."}
 	uptime = Metric{Name: "sluice_uptime_seconds", Kind: KindGauge,
 		Help: "Time since the gateway started."}
 	configRevision = Metric{Name: "sluice_config_revision", Kind: KindGauge,
 		Help: "Number of the configuration revision that is applied; 0 before the first."}
-	configInfo = Metric{Name: "sluice_config_info", Kind: KindGauge, Labels: []string{"hash"},
+	configInfo = Metric{Name: "sluice_config_info", Kind: KindGauge, Labels: []string{"hash"}, Limit: 1,
 		Help: "Always 1; the label is the content hash of the configuration that is applied."}
 	configApplied = Metric{Name: "sluice_config_applied_timestamp_seconds", Kind: KindGauge,
 		Help: "Unix time at which the configuration was applied."}
-	configReloads = Metric{Name: "sluice_config_reloads_total", Kind: KindCounter, Labels: []string{"result"},
+	configReloads = Metric{Name: "sluice_config_reloads_total", Kind: KindCounter, Labels: []string{"result"}, Limit: 2,
 		Help: "Configurations that were applied (success) or refused (failure), the first one included."}
 
 	listenerConnections = Metric{Name: "sluice_listener_connections", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,
@@ -75,7 +75,7 @@ var (
 
 	accessLogLines = Metric{Name: "sluice_access_log_lines_total", Kind: KindCounter,
 		Help: "Lines that were written to the access log."}
-	accessLogDropped = Metric{Name: "sluice_access_log_dropped_total", Kind: KindCounter, Labels: []string{"reason"},
+	accessLogDropped = Metric{Name: "sluice_access_log_dropped_total", Kind: KindCounter, Labels: []string{"reason"}, Limit: 2,
 		Help: "Lines that are missing in the access log: queue_full where it could not be written fast enough, write_error where writing failed."}
 
 	processCPU = Metric{Name: "process_cpu_seconds_total", Kind: KindCounter,

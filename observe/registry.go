@@ -47,7 +47,8 @@ type Metric struct {
 	Smallest time.Duration
 }
 
-// Registry holds all metrics of a process. Its methods may be called by many
+// Registry holds all metrics of a process; it is the policy.Metrics that policies
+// count with. Its methods may be called by many
 // goroutines; those that resolve a handle take a lock and belong off the request
 // path.
 //
@@ -57,9 +58,6 @@ type Registry struct {
 	mu       sync.Mutex
 	families map[string]*family
 }
-
-// Registry is what policies count with.
-var _ policy.Metrics = (*Registry)(nil)
 
 // family is one metric with its series, guarded by the registry's lock.
 type family struct {

@@ -77,7 +77,7 @@ d_seconds_count{r="q"} 3
 
 func TestSameHandle(t *testing.T) {
 	t.Parallel()
-	r := NewRegistry()
+	var r policy.Metrics = NewRegistry()
 	a := r.Counter("x_total", "X.", policy.Label{Name: "k", Value: "a"})
 	if a != r.Counter("x_total", "X.", policy.Label{Name: "k", Value: "a"}) {
 		t.Error("asking twice returned two counters")
