@@ -77,6 +77,7 @@ type Metrics interface {
 
 // Upstream is a set of endpoints that do the same. It is used by many goroutines.
 type Upstream struct {
+	made      Config
 	config    Config
 	metrics   Metrics
 	endpoints []*Endpoint
@@ -85,8 +86,8 @@ type Upstream struct {
 
 // New makes an upstream. Nothing is connected yet.
 func New(config Config, metrics Metrics) *Upstream {
-	config = config.withDefaults()
-	u := &Upstream{config: config, metrics: metrics}
+	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics}
+	config = u.config
 	for _, e := range config.Endpoints {
 		u.endpoints = append(u.endpoints, newEndpoint(u, e))
 	}
@@ -205,3 +206,6 @@ func (u *Upstream) retryStatus(req *message.Request, resp *message.Response, att
 func outOfDescriptors(err error) bool {
 	return errors.Is(err, errTooManyFiles) || errors.Is(err, errTooManyFilesSystem)
 }
+
+// Made is the configuration as it was given to New.
+func (u *Upstream) Made() *Config { return &u.made }

@@ -1,0 +1,235 @@
+package compile
+
+import (
+	"strconv"
+
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/engine"
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/policy"
+)
+
+// stages is the number of stages.
+const stages = int(policy.Transform) + 1
+
+// chain is compiled policies, by stage and then as they were written.
+type chain struct {
+	steps   [stages][]engine.Step
+	leases  []*policy.Lease
+	vouched []string
+	count   int
+}
+
+// flat is the policies of some stages in one list.
+func (c *chain) flat(from policy.Stage) []engine.Step {
+	all := make([]engine.Step, 0, c.count)
+	for _, steps := range c.steps[from:] {
+		all = append(all, steps...)
+	}
+	return all
+}
+
+// close ends the policies and gives back what they kept.
+func (c *chain) close() error {
+	var first error
+	note := func(err error) {
+		if first == nil {
+			first = err
+		}
+	}
+	for _, steps := range c.steps {
+		for i := range steps {
+			if steps[i].Hooks.Close != nil {
+				note(steps[i].Hooks.Close())
+			}
+		}
+	}
+	for _, lease := range c.leases {
+		note(lease.Close())
+	}
+	return first
+}
+
+// place is where policies stand: it turns what belongs to an entry of the document
+// into problems and nodes.
+type place interface {
+	Node(n config.Node) *config.Node
+	Problem(m config.Mark, message string) *config.Problem
+}
+
+// topLevel is what all routes share: the consumers and the policies above the routes.
+type topLevel struct {
+	policies    []*config.Policy
+	consumers   []*config.Consumer
+	credentials map[string][]policy.CredentialOf
+	chain       chain
+	edge        []engine.Step
+	shared      policy.Shared
+	rooms       int
+	users       int // snapshots; guarded by Compiler.mu
+}
+
+// topLevel compiles the consumers and the policies of all routes, or takes them from
+// before if not one of them has changed.
+func (b *build) topLevel() {
+	if old := b.reuseTopLevel(); old != nil {
+		b.result.top = old
+	} else {
+		b.result.top = b.newTopLevel()
+	}
+	b.compiler.mu.Lock()
+	b.result.top.users++
+	b.compiler.mu.Unlock()
+	b.result.Snapshot.Edge = b.result.top.edge
+}
+
+func (b *build) reuseTopLevel() *topLevel {
+	if b.old == nil {
+		return nil
+	}
+	old := b.old.top
+	if !sameItems(b.doc.Policies, old.policies) || !sameItems(b.doc.Consumers, old.consumers) {
+		return nil
+	}
+	return old
+}
+
+func sameItems[T any](items []config.Item[T], values []*T) bool {
+	if len(items) != len(values) {
+		return false
+	}
+	for i := range items {
+		if items[i].Value != values[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (b *build) newTopLevel() *topLevel {
+	top := &topLevel{credentials: map[string][]policy.CredentialOf{}}
+	b.result.top = top
+	for _, item := range b.doc.Consumers {
+		top.consumers = append(top.consumers, item.Value)
+		b.consumer(top, item)
+		b.pace()
+	}
+	names := counter{}
+	for _, item := range b.doc.Policies {
+		top.policies = append(top.policies, item.Value)
+		b.policy(&top.chain, item, item.Value, policy.Place{}, names, &top.rooms)
+	}
+	top.edge = top.chain.steps[policy.Edge]
+	return top
+}
+
+// consumer collects the credentials of a consumer, and checks them even if no policy
+// asks.
+func (b *build) consumer(top *topLevel, item config.Item[config.Consumer]) {
+	c := item.Value
+	consumer := &message.Consumer{Name: c.Name.Value}
+	for i, group := range c.Groups {
+		consumer.Groups = append(consumer.Groups, group.Value)
+		if i > 0 {
+			consumer.GroupList += ","
+		}
+		consumer.GroupList += group.Value
+	}
+	for _, credential := range c.Credentials {
+		if len(credential.Kinds) != 1 {
+			b.add(item.Problem(c.Name.Mark, "each credential of "+c.Name.Value+" has exactly one kind"))
+			continue
+		}
+		keyed := credential.Kinds[0]
+		kind, ok := b.compiler.policies[keyed.Kind]
+		if !ok || kind.NewCredential() == nil {
+			known := b.compiler.credentialKinds()
+			b.add(item.Problem(keyed.Mark, "there is no credential "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "credentials")))
+			continue
+		}
+		settings := item.Node(keyed.Settings)
+		b.add(settings.Decode(kind.NewCredential()))
+		top.credentials[kind.Name] = append(top.credentials[kind.Name], policy.CredentialOf{Consumer: consumer, Settings: settings})
+	}
+}
+
+func (c *Compiler) credentialKinds() (kinds []string) {
+	for _, name := range c.names {
+		if c.policies[name].NewCredential() != nil {
+			kinds = append(kinds, name)
+		}
+	}
+	return kinds
+}
+
+// counter gives names to policies of one kind in one place.
+type counter map[string]int
+
+func (c counter) name(kind string) string {
+	c[kind]++
+	if n := c[kind]; n > 1 {
+		return kind + "#" + strconv.Itoa(n)
+	}
+	return kind
+}
+
+// policy compiles one policy into its stage.
+func (b *build) policy(into *chain, at place, p *config.Policy, where policy.Place, names counter, rooms *int) {
+	if len(p.Kinds) != 1 {
+		b.add(at.Problem(b.markOf(p), "a policy has exactly one kind, such as rate_limit: {…}"))
+		return
+	}
+	keyed := p.Kinds[0]
+	kind, ok := b.compiler.policies[keyed.Kind]
+	if !ok {
+		b.add(at.Problem(keyed.Mark, "there is no policy "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, b.compiler.names, "policies")))
+		return
+	}
+	where.Name = names.name(kind.Name)
+	lease := b.compiler.keeper.Lease()
+	top := b.result.top
+	env := &policy.Env{
+		Place:       where,
+		Logger:      b.compiler.options.Logger.With("policy", kind.Name, "route", where.Route),
+		Metrics:     b.compiler.options.Metrics,
+		Credentials: func(kind string) []policy.CredentialOf { return top.credentials[kind] },
+		Dry:         b.dry,
+		Lease:       lease,
+		Shared:      &top.shared,
+		Vouched:     &into.vouched,
+		Rooms:       rooms,
+	}
+	settings := at.Node(keyed.Settings)
+	hooks, err := kind.Build(settings, env)
+	if err != nil {
+		b.add(settings.Locate(err))
+		_ = lease.Close()
+		return
+	}
+	into.leases = append(into.leases, lease)
+	into.count++
+	into.steps[kind.Stage] = append(into.steps[kind.Stage], engine.Step{
+		Kind:    kind.Name,
+		Name:    where.Name,
+		Hooks:   hooks,
+		OnFault: onFault(p, kind.Stage),
+		Metrics: b.compiler.options.Gateway.Policy(kind.Name),
+	})
+}
+
+func (b *build) markOf(p *config.Policy) config.Mark {
+	if len(p.Kinds) > 0 {
+		return p.Kinds[len(p.Kinds)-1].Mark
+	}
+	return p.OnFault.Mark
+}
+
+func onFault(p *config.Policy, stage policy.Stage) policy.OnFault {
+	switch p.OnFault.Value {
+	case "allow":
+		return policy.FaultAllow
+	case "deny":
+		return policy.FaultDeny
+	}
+	return stage.DefaultOnFault()
+}

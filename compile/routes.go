@@ -1,0 +1,289 @@
+package compile
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/engine"
+	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/route"
+	"github.com/sluice-gateway/sluice/target"
+)
+
+// sharedRoute is a compiled route that several snapshots may use.
+type sharedRoute struct {
+	route     engine.Route
+	rule      route.Rule
+	top       *topLevel
+	upstreams []*sharedUpstream
+	chain     chain
+	users     int // snapshots; guarded by Compiler.mu
+}
+
+// paceEvery is after how many routes compile lets others run.
+const paceEvery = 64
+
+// routes compiles the routes, or takes those that would come out the same.
+func (b *build) routes() {
+	listeners := map[string]bool{}
+	for _, item := range b.doc.Listeners {
+		listeners[item.Value.Name.Value] = true
+	}
+	reused := make([]*sharedRoute, 0, len(b.doc.Routes))
+	for i, item := range b.doc.Routes {
+		if i%paceEvery == 0 {
+			b.pace()
+		}
+		r := b.reuseRoute(item.Value)
+		if r == nil {
+			r = b.newRoute(item, listeners)
+			b.result.Built++
+		} else {
+			b.result.Reused++
+		}
+		if r == nil {
+			continue
+		}
+		b.result.routes[item.Value] = r
+		reused = append(reused, r)
+	}
+	b.compiler.mu.Lock()
+	for _, r := range reused {
+		r.users++
+	}
+	b.compiler.mu.Unlock()
+	b.result.owned = reused
+}
+
+// reuseRoute returns the compiled route of before, if everything that it was made of is
+// still the same.
+func (b *build) reuseRoute(from *config.Route) *sharedRoute {
+	if b.old == nil || b.old.top != b.result.top {
+		return nil
+	}
+	old, ok := b.old.routes[from]
+	if !ok {
+		return nil
+	}
+	if _, twice := b.result.routes[from]; twice {
+		return nil
+	}
+	for _, u := range old.upstreams {
+		if b.result.upstreams[u.Name()] != u {
+			return nil
+		}
+	}
+	return old
+}
+
+func (b *build) newRoute(item config.Item[config.Route], listeners map[string]bool) *sharedRoute {
+	from := item.Value
+	before := len(b.problems)
+	top := b.result.top
+	r := &sharedRoute{top: top}
+	r.route.Name = from.Name.Value
+	r.rule = b.rule(item, listeners)
+	for _, upgrade := range from.Upgrades {
+		r.route.Upgrades = append(r.route.Upgrades, upgrade.Value)
+	}
+	r.route.Metrics = b.compiler.options.Gateway.Route(from.Name.Value)
+	b.target(r, item)
+	if len(from.Policies) > 0 {
+		rooms, names := top.rooms, counter{}
+		for i := range from.Policies {
+			b.policy(&r.chain, item, &from.Policies[i], policy.Place{Route: from.Name.Value}, names, &rooms)
+		}
+	}
+	r.route.Steps = mergeSteps(&top.chain, &r.chain)
+	if len(b.problems) > before {
+		_ = r.chain.close()
+		if r.route.Target.Close != nil {
+			_ = r.route.Target.Close()
+		}
+		return nil
+	}
+	return r
+}
+
+// mergeSteps puts the policies of all routes before the route's own, stage by stage. Those
+// of the edge that stand at the top level have run before the route was known.
+func mergeSteps(top, own *chain) []engine.Step {
+	if top.count+own.count == 0 {
+		return nil
+	}
+	all := make([]engine.Step, 0, top.count+own.count)
+	for stage := range stages {
+		if policy.Stage(stage) != policy.Edge {
+			all = append(all, top.steps[stage]...)
+		}
+		all = append(all, own.steps[stage]...)
+	}
+	return all
+}
+
+// target builds the route's one target.
+func (b *build) target(r *sharedRoute, item config.Item[config.Route]) {
+	from := item.Value
+	for i := range from.Targets {
+		keyed := &from.Targets[i]
+		kind, ok := b.compiler.targets[keyed.Kind]
+		if !ok {
+			known := append(append([]string{}, b.compiler.kinds...), "name", "match", "policies", "upgrades")
+			b.add(item.Problem(keyed.Mark, "a route has no key "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "targets")))
+			continue
+		}
+		if i > 0 {
+			b.add(item.Problem(keyed.Mark, "a route has exactly one target: here are "+from.Targets[0].Kind+" and "+keyed.Kind))
+			continue
+		}
+		f := &finder{build: b}
+		env := &target.Env{Route: from.Name.Value, Logger: b.compiler.options.Logger, Upstream: f.find, Dry: b.dry}
+		settings := item.Node(keyed.Settings)
+		handler, err := kind.Build(settings, env)
+		if err != nil {
+			b.add(settings.Locate(err))
+			continue
+		}
+		r.route.Target, r.route.Kind, r.upstreams = handler, kind.Name, f.found
+	}
+	if len(from.Targets) == 0 {
+		b.add(item.Problem(from.Name.Mark, "the route has no target"+config.Meant("", b.compiler.kinds, "targets")))
+	}
+}
+
+// rule makes what the matcher needs.
+func (b *build) rule(item config.Item[config.Route], listeners map[string]bool) route.Rule {
+	match := &item.Value.Match
+	rule := route.Rule{Name: item.Value.Name.Value}
+	for _, host := range match.Host {
+		parsed, err := route.ParseHost(host.Value)
+		b.at(item, host.Mark, err)
+		rule.Hosts = append(rule.Hosts, parsed)
+	}
+	for _, path := range match.Path {
+		parse := route.ParsePattern
+		if path.Regex {
+			parse = route.RegexPattern
+		}
+		parsed, err := parse(path.Text)
+		b.at(item, path.Mark, err)
+		rule.Paths = append(rule.Paths, parsed)
+	}
+	for _, method := range match.Methods {
+		rule.Methods = append(rule.Methods, method.Value)
+	}
+	for _, name := range match.Listener {
+		if !listeners[name.Value] {
+			known := make([]string, 0, len(listeners))
+			for l := range listeners {
+				known = append(known, l)
+			}
+			b.at(item, name.Mark, errors.New("there is no listener "+strconv.Quote(name.Value)+config.Meant(name.Value, known, "listeners")))
+		}
+		rule.Listeners = append(rule.Listeners, name.Value)
+	}
+	for _, entry := range match.Headers {
+		rule.Headers = append(rule.Headers, b.condition(item, entry.Key, &entry.Value))
+	}
+	for _, entry := range match.Query {
+		rule.Query = append(rule.Query, b.condition(item, entry.Key, &entry.Value))
+	}
+	return rule
+}
+
+func (b *build) at(item config.Item[config.Route], mark config.Mark, err error) {
+	if err != nil {
+		b.add(item.Problem(mark, err.Error()))
+	}
+}
+
+func (b *build) condition(item config.Item[config.Route], name string, c *config.Condition) route.Condition {
+	switch {
+	case c.Regex:
+		condition, err := route.RegexCondition(name, c.Text)
+		b.at(item, c.Mark, err)
+		return condition
+	case c.Present == nil:
+		return route.Condition{Name: name, Test: route.Exact, Value: c.Text}
+	case *c.Present:
+		return route.Condition{Name: name, Test: route.Present}
+	}
+	return route.Condition{Name: name, Test: route.Absent}
+}
+
+// table builds the matcher.
+func (b *build) table() {
+	r := b.result
+	rules := make([]route.Rule, len(r.owned))
+	r.Snapshot.Routes = make([]*engine.Route, len(r.owned))
+	vouched := map[string]bool{}
+	for i, shared := range r.owned {
+		rules[i] = shared.rule
+		r.Snapshot.Routes[i] = &shared.route
+		for _, name := range shared.chain.vouched {
+			vouched[name] = true
+		}
+	}
+	for _, name := range r.top.chain.vouched {
+		vouched[name] = true
+	}
+	for name := range vouched {
+		r.Snapshot.Vouched = append(r.Snapshot.Vouched, name)
+	}
+	table, shadows, err := route.Build(rules, b.pace)
+	if err != nil {
+		b.add(&config.Problem{Position: config.Position{File: b.doc.Main, Line: 1, Column: 1}, Message: err.Error()})
+		return
+	}
+	r.Snapshot.Table = table
+	for _, s := range shadows {
+		b.shadow(s)
+	}
+}
+
+// shadow warns of a route that can never win.
+func (b *build) shadow(s route.Shadow) {
+	item, by := b.doc.Routes[s.Rule], b.doc.Routes[s.By]
+	problem := item.Problem(item.Value.Name.Mark, "the route "+item.Value.Name.Value+" can never win: "+by.Value.Name.Value+" takes all that it would match")
+	other := by.Position(by.Value.Name.Mark)
+	problem.Other = &other
+	b.result.Warnings = append(b.result.Warnings, problem)
+}
+
+// release gives up what a snapshot holds, and closes what no other one uses.
+func (r *Result) release(c *Compiler) error {
+	var errs []error
+	var routes []*sharedRoute
+	var upstreams []*sharedUpstream
+	c.mu.Lock()
+	for _, shared := range r.owned {
+		if shared.users--; shared.users == 0 {
+			routes = append(routes, shared)
+		}
+	}
+	for _, u := range r.upstreams {
+		if u.users--; u.users == 0 {
+			upstreams = append(upstreams, u)
+		}
+	}
+	lastTop := false
+	if r.top != nil {
+		r.top.users--
+		lastTop = r.top.users == 0
+	}
+	c.mu.Unlock()
+	for _, shared := range routes {
+		errs = append(errs, shared.chain.close())
+		if shared.route.Target.Close != nil {
+			errs = append(errs, shared.route.Target.Close())
+		}
+	}
+	for _, u := range upstreams {
+		errs = append(errs, u.Close())
+	}
+	if lastTop {
+		errs = append(errs, r.top.chain.close())
+	}
+	return errors.Join(errs...)
+}

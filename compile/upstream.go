@@ -1,0 +1,108 @@
+package compile
+
+import (
+	"fmt"
+
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/upstream"
+	"github.com/sluice-gateway/sluice/wire/http1"
+)
+
+// sharedUpstream is an upstream that several snapshots may use.
+type sharedUpstream struct {
+	*upstream.Upstream
+	from  *config.Upstream
+	users int // snapshots; guarded by Compiler.mu
+}
+
+// upstreams makes the upstreams, or takes those that are there already: with
+// them their connections stay.
+func (b *build) upstreams() {
+	for _, item := range b.doc.Upstreams {
+		shared := b.reuseUpstream(item.Value)
+		if shared == nil {
+			c := upstreamConfig(item.Value)
+			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name)), from: item.Value}
+		}
+		b.compiler.mu.Lock()
+		shared.users++
+		b.compiler.mu.Unlock()
+		if _, ok := b.result.upstreams[item.Value.Name.Value]; ok {
+			b.add(item.Problem(item.Value.Name.Mark, "the name of the upstream is given twice"))
+		}
+		b.result.upstreams[item.Value.Name.Value] = shared
+		b.result.Upstreams = append(b.result.Upstreams, shared.Upstream)
+		b.pace()
+	}
+}
+
+func (b *build) reuseUpstream(from *config.Upstream) *sharedUpstream {
+	if b.old == nil {
+		return nil
+	}
+	old, ok := b.old.upstreams[from.Name.Value]
+	if !ok {
+		return nil
+	}
+	if old.from == from {
+		return old
+	}
+	c := upstreamConfig(from)
+	if !old.Made().Equal(&c) {
+		return nil
+	}
+	return old
+}
+
+func upstreamConfig(u *config.Upstream) upstream.Config {
+	c := upstream.Config{
+		Name:           u.Name.Value,
+		Balance:        balances[u.Balance],
+		ConnectTimeout: u.Timeouts.Connect.Std(),
+		IdleTimeout:    u.Timeouts.Idle.Std(),
+		MaxConnections: u.Connections.Max,
+		MaxIdle:        u.Connections.Idle,
+		Limits: http1.ClientLimits{
+			HeaderBytes:     int(u.Limits.HeaderBytes.Bytes()),
+			ResponseTimeout: u.Timeouts.Response.Std(),
+			BodyTimeout:     u.Timeouts.Body.Std(),
+		},
+	}
+	for _, e := range u.Endpoints {
+		c.Endpoints = append(c.Endpoints, upstream.EndpointConfig{Address: hostPort(e.URL.Host(), e.URL.Port()), Weight: e.Weight})
+	}
+	c.Retry.Attempts = u.Retry.Attempts
+	for _, on := range u.Retry.On {
+		if on.ConnectFailure {
+			c.Retry.ConnectFailure = true
+		} else {
+			c.Retry.Statuses = append(c.Retry.Statuses, on.Status)
+		}
+	}
+	return c
+}
+
+var balances = map[string]upstream.Balance{
+	"round_robin":   upstream.RoundRobin,
+	"least_request": upstream.LeastRequest,
+	"random":        upstream.Random,
+}
+
+// finder gives targets the upstreams that they name, and remembers which.
+type finder struct {
+	build *build
+	found []*sharedUpstream
+}
+
+func (f *finder) find(name string) (target.RoundTripper, error) {
+	if u, ok := f.build.result.upstreams[name]; ok {
+		f.found = append(f.found, u)
+		return u, nil
+	}
+	known := make([]string, 0, len(f.build.result.upstreams))
+	for _, item := range f.build.doc.Upstreams {
+		known = append(known, item.Value.Name.Value)
+	}
+	return nil, fmt.Errorf("there is no upstream %q%s", name, config.Meant(name, known, "upstreams"))
+}
