@@ -210,12 +210,12 @@ func runWorld(t *testing.T, seed uint64) (wins int) {
 func TestTableAgreesWithTwin(t *testing.T) {
 	t.Parallel()
 	wins := 0
-	for seed := range uint64(2000) {
+	for seed := range uint64(800) {
 		wins += runWorld(t, seed)
 	}
 	// Rules and requests that never meet would prove nothing.
-	if wins < 20_000 || wins > 95_000 {
-		t.Errorf("%d of 100000 requests found a rule", wins)
+	if wins < 8_000 || wins > 38_000 {
+		t.Errorf("%d of 40000 requests found a rule", wins)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 )
 
-// shadowReach is with how many of the rules before it on the same host and path a
+// shadowReach is with how many rules, the first ones on the same host and path, a
 // rule is compared. Without it a build with thousands of rules on one path would
 // take the square of their number; what is further away is not reported.
 const shadowReach = 64
