@@ -66,6 +66,8 @@ func (e PathError) Error() string {
 	return "the path is not valid"
 }
 
+// The classes of bytes, in the order of how often the scan has to look at them:
+// slashes only matter where they are to be merged.
 const (
 	plain uint8 = iota
 	slash
@@ -115,12 +117,19 @@ func Normalize(path string, opts NormalizeOptions) (string, error) {
 	if len(path) == 0 || path[0] != '/' {
 		return "", PathNotAbsolute
 	}
+	least := dot
+	if opts.MergeSlashes {
+		least = slash
+	}
 	for i := 1; i < len(path); i++ {
 		c := path[i]
-		switch pathClass[c] {
-		case plain:
+		class := pathClass[c]
+		if class < least {
+			continue
+		}
+		switch class {
 		case slash:
-			if opts.MergeSlashes && path[i-1] == '/' {
+			if path[i-1] == '/' {
 				return rewrite(path, opts)
 			}
 		case dot:
