@@ -4,6 +4,8 @@ package policies
 
 import (
 	"github.com/sluice-gateway/sluice/policies/apikey"
+	"github.com/sluice-gateway/sluice/policies/basicauth"
+	"github.com/sluice-gateway/sluice/policies/compress"
 	"github.com/sluice-gateway/sluice/policies/cors"
 	"github.com/sluice-gateway/sluice/policies/headers"
 	"github.com/sluice-gateway/sluice/policies/iprules"
@@ -23,10 +25,12 @@ func All() []policy.Kind {
 		cors.Kind,
 
 		apikey.Kind,
+		basicauth.Kind,
 
 		ratelimit.Kind,
 
 		rewrite.Kind,
 		headers.Kind,
+		compress.Kind,
 	}
 }

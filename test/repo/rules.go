@@ -86,6 +86,7 @@ var Homes = map[string][]string{
 	"github.com/corazawaf/coraza-coreruleset/v4": {"policies/waf"},
 	"github.com/spf13/cobra":                     {"cmd/sluice"},
 	"golang.org/x/sys":                           {"internal/sock", "listen"},
+	"golang.org/x/crypto":                        {"policies/basicauth"},
 }
 
 // TestHomes is what only tests use, and where.
