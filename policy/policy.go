@@ -7,7 +7,6 @@ package policy
 
 import (
 	"embed"
-	"fmt"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -136,9 +135,5 @@ func (k *Kind) Build(settings Decoder, env *Env) (Hooks, error) {
 	if err := settings.Decode(c); err != nil {
 		return Hooks{}, err
 	}
-	hooks, err := k.build(c, env)
-	if err != nil {
-		return Hooks{}, fmt.Errorf("%s: %w", k.Name, err)
-	}
-	return hooks, nil
+	return k.build(c, env)
 }

@@ -5,7 +5,6 @@ package target
 
 import (
 	"embed"
-	"fmt"
 	"log/slog"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -76,9 +75,5 @@ func (k *Kind) Build(settings Decoder, env *Env) (Handler, error) {
 	if err := settings.Decode(c); err != nil {
 		return Handler{}, err
 	}
-	h, err := k.build(c, env)
-	if err != nil {
-		return Handler{}, fmt.Errorf("%s: %w", k.Name, err)
-	}
-	return h, nil
+	return k.build(c, env)
 }

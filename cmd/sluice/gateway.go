@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/admin"
+	"github.com/sluice-gateway/sluice/compile"
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/engine"
+	"github.com/sluice-gateway/sluice/listen"
+	"github.com/sluice-gateway/sluice/observe"
+	"github.com/sluice-gateway/sluice/policies"
+	"github.com/sluice-gateway/sluice/targets"
+)
+
+// gateway is everything that runs, put together.
+type gateway struct {
+	logger   *slog.Logger
+	registry *observe.Registry
+	metrics  *observe.Gateway
+	engine   *engine.Engine
+	compiler *compile.Compiler
+	sockets  *listen.Set
+	started  time.Time
+
+	applied    atomic.Pointer[compile.Result]
+	lastReload atomic.Pointer[admin.Reload]
+	draining   atomic.Bool
+
+	mu       sync.Mutex // apply holds it; guards what follows
+	revision uint64
+	log      *sharedLog
+	admin    *admin.Server
+}
+
+func newGateway(logger *slog.Logger) *gateway {
+	g := &gateway{logger: logger, registry: observe.NewRegistry(), started: time.Now()}
+	g.metrics = observe.NewGateway(g.registry, version, g.started)
+	g.engine = engine.New(g.metrics, logger)
+	g.sockets = listen.NewSet(g.engine, func(name string) listen.Metrics { return g.metrics.Listener(name) }, logger)
+	g.compiler = compile.New(compile.Options{
+		Policies: policies.All(),
+		Targets:  targets.All(),
+		Gateway:  g.metrics,
+		Metrics:  g.registry,
+		Logger:   logger,
+	})
+	g.metrics.Connections(g.eachEndpoint)
+	return g
+}
+
+// apply puts a document in force, all of it or nothing: it is compiled, its
+// sockets and files are opened, and only then one pointer is swapped.
+func (g *gateway) apply(doc *config.Document, pace func()) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	before := g.applied.Load()
+	began := time.Now()
+	next, err := g.compiler.Compile(doc, pace)
+	if err != nil {
+		g.refused(err)
+		return err
+	}
+	change, log, adminServer, err := g.open(next)
+	if err != nil {
+		_ = next.Snapshot.Close()
+		g.compiler.Forget(before)
+		g.refused(err)
+		return err
+	}
+	g.revision++
+	next.Snapshot.Revision = g.revision
+	next.Snapshot.Log = log.use()
+	g.releaseWith(next.Snapshot, log)
+	g.engine.Swap(next.Snapshot)
+	change.Commit()
+	g.replaceAdmin(adminServer)
+	if g.log != nil {
+		g.log.drop(g.logger)
+	}
+	g.log = log
+	g.applied.Store(next)
+	g.settled(next, before, time.Since(began))
+	return nil
+}
+
+// open opens what the configuration wants to have open. Nothing is in use yet.
+func (g *gateway) open(next *compile.Result) (*listen.Change, *sharedLog, *admin.Server, error) {
+	log, err := g.openLog(next.Document.Telemetry.AccessLog)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	adminServer, err := g.openAdmin(next.Document.Admin)
+	if err != nil {
+		log.drop(g.logger)
+		return nil, nil, nil, err
+	}
+	change, err := g.sockets.Prepare(next.Listeners)
+	if err != nil {
+		log.drop(g.logger)
+		if adminServer != nil && adminServer != g.admin {
+			_ = adminServer.Shutdown(context.Background())
+		}
+		return nil, nil, nil, err
+	}
+	return change, log, adminServer, nil
+}
+
+// releaseWith gives the log back when the snapshot is closed.
+func (g *gateway) releaseWith(s *engine.Snapshot, log *sharedLog) {
+	release := s.Release
+	s.Release = func() error {
+		log.drop(g.logger)
+		return release()
+	}
+}
+
+// settled tells the world which configuration is in force.
+func (g *gateway) settled(next, before *compile.Result, took time.Duration) {
+	now := time.Now()
+	g.metrics.Applied(g.revision, next.Document.Hash, now)
+	routes := make(map[string]bool, len(next.Snapshot.Routes))
+	for _, r := range next.Snapshot.Routes {
+		routes[r.Name] = true
+	}
+	upstreams := map[string]bool{}
+	for _, u := range next.Upstreams {
+		upstreams[u.Name()] = true
+	}
+	listeners := map[string]bool{}
+	for _, l := range next.Listeners {
+		listeners[l.Name] = true
+	}
+	g.metrics.Retain(
+		func(name string) bool { return routes[name] },
+		func(name string) bool { return upstreams[name] },
+		func(name string) bool { return listeners[name] },
+	)
+	g.lastReload.Store(&admin.Reload{Result: admin.ReloadSuccess, At: now})
+	attributes := []any{"revision", g.revision, "hash", next.Document.Hash, "routes", len(next.Snapshot.Routes),
+		"routes_built", next.Built, "routes_reused", next.Reused, "took", took.Round(time.Millisecond).String()}
+	if before != nil {
+		attributes = append(attributes, "changed", changedNames(before.Document, next.Document))
+	}
+	g.logger.Info("configuration applied", attributes...)
+	for _, w := range next.Warnings {
+		g.logger.Warn("configuration", "problem", w.Error())
+	}
+}
+
+// refused remembers and logs why a configuration was not applied. The one before
+// stays in force.
+func (g *gateway) refused(err error) {
+	g.metrics.Refused()
+	g.lastReload.Store(&admin.Reload{Result: admin.ReloadFailure, At: time.Now(), Error: err.Error()})
+	g.logger.Error("configuration refused", "revision_in_force", g.revision, "problems", err.Error())
+}
+
+// shutdown lets exchanges end, for as long as the configuration says.
+func (g *gateway) shutdown() {
+	g.mu.Lock()
+	g.draining.Store(true)
+	limit := 30 * time.Second
+	if applied := g.applied.Load(); applied != nil {
+		limit = applied.Document.Drain.Shutdown.Std()
+	}
+	adminServer, log := g.admin, g.log
+	g.mu.Unlock()
+	g.logger.Info("shutting down", "limit", limit.String())
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	if cut := g.sockets.Shutdown(ctx); cut > 0 {
+		g.logger.Warn("connections were cut because they did not end in time", "connections", cut)
+	}
+	if err := g.engine.Close(); err != nil {
+		g.logger.Error("closing", "error", err)
+	}
+	if log != nil {
+		log.drop(g.logger)
+	}
+	if adminServer != nil {
+		adminCtx, adminCancel := context.WithTimeout(context.Background(), time.Second)
+		defer adminCancel()
+		_ = adminServer.Shutdown(adminCtx)
+	}
+	g.logger.Info("stopped")
+}
