@@ -89,12 +89,12 @@ func (g *Gateway) Ready() error {
 			gone = fmt.Errorf("the gateway ended with %s", g.cmd.ProcessState)
 			return nil
 		}
-		status, body, err := g.Get("/ready")
+		status, body, err := g.Get("/readyz")
 		if err != nil {
 			return err
 		}
 		if status != 200 {
-			return fmt.Errorf("/ready says %d %s", status, body)
+			return fmt.Errorf("/readyz says %d %s", status, body)
 		}
 		return nil
 	})

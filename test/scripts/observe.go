@@ -38,6 +38,8 @@ func (p *play) stepObserve(step Step) error {
 		return p.metric(step.Words[1:])
 	case step.Words[0] == "admin":
 		return p.admin(step)
+	case step.Words[0] == "crowd":
+		return p.stepCrowd(step.Words[1:])
 	case step.Words[0] == "traffic":
 		return p.startTraffic(step.Words[1:])
 	case strings.HasPrefix(verb, "stays below "):
@@ -232,4 +234,29 @@ func (p *play) endTraffic() error {
 	t.done.Wait()
 	p.traffic = nil
 	return errors.Join(err, t.failed)
+}
+
+// stepCrowd plays "crowd opens N" and "crowd leaves": N connections that each ask
+// for / and do not wait for an answer.
+func (p *play) stepCrowd(words []string) error {
+	if words[0] == "leaves" {
+		for _, c := range p.crowd {
+			c.Drop()
+		}
+		p.crowd = nil
+		return nil
+	}
+	n, err := number(words[len(words)-1])
+	if err != nil {
+		return err
+	}
+	for range n {
+		c, err := rig.Dial(p.names["WEB"], "")
+		if err != nil {
+			return err
+		}
+		c.Send("GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
+		p.crowd = append(p.crowd, c)
+	}
+	return nil
 }

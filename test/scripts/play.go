@@ -26,6 +26,7 @@ type play struct {
 	env     []string
 	exited  bool
 	traffic *traffic
+	crowd   []*rig.Conn
 }
 
 // peer is a connection and what is known of it.
@@ -97,14 +98,23 @@ func (p *play) prepare() error {
 	return nil
 }
 
-var adminKey = regexp.MustCompile(`(?m)^admin:`)
+var (
+	adminKey     = regexp.MustCompile(`(?m)^admin:`)
+	telemetryKey = regexp.MustCompile(`(?m)^telemetry:`)
+)
 
-// write puts a file into the folder. A main document without an admin listener
-// gets one, because the player needs it.
+// write puts a file into the folder. A main document without an admin listener or
+// an access log gets them at its end, because the player looks at them.
 func (p *play) write(name, text string) error {
 	text = p.expand(text)
-	if strings.HasSuffix(name, ".yaml") && strings.Contains(text, "listeners:") && !adminKey.MatchString(text) {
-		text = strings.TrimRight(text, "\n") + "\nadmin: { address: \"" + p.names["ADMIN"] + "\" }\n"
+	if strings.HasSuffix(name, ".yaml") && strings.Contains(text, "listeners:\n") {
+		text = strings.TrimRight(text, "\n") + "\n"
+		if !adminKey.MatchString(text) {
+			text += "admin: { address: \"" + p.names["ADMIN"] + "\" }\n"
+		}
+		if !telemetryKey.MatchString(text) {
+			text += "telemetry: { access_log: { path: stdout } }\n"
+		}
 	}
 	path := filepath.Join(p.dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -152,7 +162,7 @@ func (p *play) step(step Step) error {
 		return err
 	}
 	switch {
-	case subject == "log", subject == "metric", subject == "metrics", subject == "admin", subject == "memory", subject == "traffic":
+	case subject == "log", subject == "metric", subject == "metrics", subject == "admin", subject == "memory", subject == "traffic", subject == "crowd":
 		return p.stepObserve(step)
 	case strings.HasPrefix(subject, "client"):
 		return p.stepClient(subject, step)
@@ -235,6 +245,9 @@ func (p *play) drop() {
 		p.gateway.Kill()
 	}
 	for _, c := range p.conns {
+		c.Drop()
+	}
+	for _, c := range p.crowd {
 		c.Drop()
 	}
 	for _, o := range p.origins {

@@ -33,6 +33,16 @@ type Step struct {
 
 func (s Step) String() string { return fmt.Sprintf("line %d: %s", s.Line, s.Text) }
 
+// plain is the configuration of a script that has none: one listener, one
+// origin, one route.
+const plain = `listeners:
+  - { name: web, address: "$WEB" }
+upstreams:
+  - { name: origin, endpoints: ["http://$ORIGIN"] }
+routes:
+  - { name: all, match: { path: /** }, upstream: origin }
+`
+
 // Raw says whether a script spells bytes of HTTP/1 for clients, so that it can be
 // played over no other wire.
 func (s *Script) Raw() bool {
@@ -75,6 +85,9 @@ func Read(path string) (*Script, error) {
 		return nil, fmt.Errorf("%s: there is no -- steps --", path)
 	}
 	delete(files, "steps")
+	if _, ok := files["config.yaml"]; !ok {
+		files["config.yaml"] = plain
+	}
 	before, _, _ := strings.Cut(string(data), "-- steps --\n")
 	s.Steps, err = parseSteps(steps, strings.Count(before, "\n")+1)
 	if err != nil {
