@@ -149,7 +149,8 @@ type Upstream struct {
 // UpstreamTimeouts bound how long an origin can hold an exchange.
 type UpstreamTimeouts struct {
 	Connect  unit.Duration `default:"1s" min:"1ms" max:"1h" doc:"The time to open a connection."`
-	Response unit.Duration `default:"15s" min:"1ms" max:"1d" doc:"The longest wait for the head of the answer, and between two parts of its body."`
+	Response unit.Duration `default:"15s" min:"1ms" max:"1d" doc:"The longest wait for the head of the answer."`
+	Body     unit.Duration `default:"5m" min:"1ms" max:"1d" doc:"The longest silence within a body or a tunnel."`
 	Idle     unit.Duration `default:"60s" min:"1ms" max:"1d" doc:"How long an unused connection is kept."`
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"hash/maphash"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/sluice-gateway/sluice/unit"
@@ -13,18 +15,11 @@ type file struct {
 	src   *source
 	stack []string // the files that include it, and itself
 
-	entries  []entry
+	entries  []entry // the parts of a file that is read in parts
+	extra    []entry // entries of lists that are read as a whole
 	sections []section
 	problems Problems
-	decoded  []*decoded
 	block    block
-}
-
-// entry is one entry of a list, decoded.
-type entry struct {
-	list  list
-	base  int
-	value any
 }
 
 // section is a top-level key and its value; places are those of the file.
@@ -36,14 +31,15 @@ type section struct {
 // load reads the file in parts where it can, and else as a whole.
 func (f *file) load(text string) {
 	f.block.finish = f.parser(0).finish
-	if !f.loadParts(text) {
-		f.entries, f.sections, f.problems, f.decoded = nil, nil, nil, nil
-		f.src.text, f.src.segments = text, nil
+	if f.l.cache.whole || !f.loadParts(text) {
+		f.entries, f.extra, f.sections, f.problems = nil, nil, nil, nil
 		f.loadWhole(text)
-		// What the last good load left is kept for the next one.
-		f.decoded = f.l.cache.files[f.src.name]
+		// What the last load in parts left is kept for the next one.
+		f.l.fresh[f.src.name] = f.l.cache.files[f.src.name]
+	} else {
+		f.src.text, f.src.parts = "", f.entries
+		f.l.fresh[f.src.name] = f.entries
 	}
-	f.l.fresh[f.src.name] = f.decoded
 	f.l.problems = append(f.l.problems, f.problems...)
 	f.join()
 }
@@ -88,24 +84,37 @@ func (f *file) whole(key string, value *tree, base int) bool {
 		return false
 	}
 	for k := range value.children {
-		v, _ := f.decode(l, &value.children[k], base)
-		f.entries = append(f.entries, entry{l, base, v})
+		f.extra = append(f.extra, entry{base, f.decode(l, &value.children[k], base)})
 	}
 	return true
 }
 
-// decode makes an entry of a list; clean says that it has no problem.
-func (f *file) decode(l list, t *tree, base int) (value any, clean bool) {
+// decode makes an entry of a list.
+func (f *file) decode(l list, t *tree, base int) *decoded {
 	plan := f.l.entryPlan(l)
 	v := reflect.New(plan.typ)
 	w := walker{at: place{f.src, base}, unbound: true}
 	w.value(t, v.Elem(), plan)
 	f.problems = append(f.problems, w.problems...)
-	if route, ok := v.Interface().(*Route); ok && route.Name.Value == "" {
-		route.derive(Mark{t.line, t.column})
+	d := &decoded{list: l, clean: len(w.problems) == 0, value: v.Interface()}
+	name := ""
+	switch v := d.value.(type) {
+	case *Listener:
+		name = v.Name.Value
+	case *Upstream:
+		name = v.Name.Value
+	case *Consumer:
+		name = v.Name.Value
+	case *Route:
+		if v.Name.Value == "" {
+			v.derive(Mark{t.line, t.column})
+		}
+		name = v.Name.Value
+		d.listens = len(v.Match.Listener) > 0
 	}
+	d.nameHash = maphash.String(f.l.cache.seed, name)
 	f.l.pace()
-	return v.Interface(), len(w.problems) == 0
+	return d
 }
 
 // entryPlan is the plan of the entries of a list.
@@ -116,32 +125,51 @@ func (l *loader) entryPlan(of list) *typePlan {
 // loadParts reads the file part by part. It returns false where the parts may not
 // be what the whole is.
 func (f *file) loadParts(text string) bool {
-	s := splitter{text: text, previous: newPrevious(f.l.cache.files[f.src.name]), pace: f.l.cache.Pace}
-	parts, ok := s.split()
-	if !ok {
-		return false
-	}
-	f.entries = make([]entry, 0, len(parts))
-	f.decoded = make([]*decoded, 0, len(parts))
-	f.src.segments = make([]segment, 0, len(parts))
-	for i := range parts {
-		p := &parts[i]
-		if p.before != nil && f.fresh(p.before) {
-			f.entries = append(f.entries, entry{p.list, p.base, p.before.value})
-			f.sections[len(f.sections)-1].entries = true
-			f.decoded = append(f.decoded, p.before)
-			f.src.segments = append(f.src.segments, segment{p.base, p.before.text})
-			continue
-		}
+	before := f.l.cache.files[f.src.name]
+	f.entries = make([]entry, 0, len(before)+64)
+	s := splitter{text: text, previous: newPrevious(before)}
+	var late []part // what was not found near its place
+	var at []int    // and where it belongs in entries
+	s.found = func(p part) {
 		// A copy: the whole text would be kept by whatever keeps one string of it.
 		p.text = strings.Clone(p.text)
-		f.src.segments = append(f.src.segments, segment{p.base, p.text})
-		if !f.part(p) {
+		late, at = append(late, p), append(at, len(f.entries))
+		f.entries = append(f.entries, entry{base: p.base})
+	}
+	s.reused = func(base int, d *decoded) {
+		if !f.fresh(d) {
+			s.found(part{d.list, d.indent, base, d.text})
+			return
+		}
+		f.entries = append(f.entries, entry{base, d})
+		f.l.pace()
+	}
+	if !s.split() {
+		return false
+	}
+	for i := range late {
+		e := &f.entries[at[i]]
+		if e.decoded = s.previous.elsewhere(&late[i]); e.decoded != nil && f.fresh(e.decoded) {
+			continue
+		}
+		if e.decoded = f.part(&late[i]); e.decoded == nil {
 			return false
 		}
 	}
-	f.src.text = ""
-	return true
+	return f.orderly()
+}
+
+// orderly gives each section its entries, which stand behind it.
+func (f *file) orderly() bool {
+	n := -1
+	for i := range f.entries {
+		if e := &f.entries[i]; e.list == noList {
+			n++
+		} else {
+			f.sections[n].entries = true
+		}
+	}
+	return n+1 == len(f.sections)
 }
 
 // fresh says whether the references in an entry still stand for the same. All are
@@ -158,39 +186,23 @@ func (f *file) fresh(d *decoded) bool {
 	return same
 }
 
-// part reads a section or an entry.
-func (f *file) part(p *part) bool {
+// part reads a section or an entry; nil means that the file cannot be read in parts.
+func (f *file) part(p *part) *decoded {
 	before := len(f.problems)
 	f.l.refs.take()
 	t, ok := f.parsePart(p)
 	if !ok {
-		return false
+		return nil
 	}
 	if p.list == noList {
-		if t.kind != unit.Mapping || len(t.children) != 2 {
-			return false
-		}
-		key, value := t.children[0], *t.children[1].clone()
-		entries := f.whole(key.text, &value, p.base)
-		key.shift(p.base)
-		value.shift(p.base)
-		f.sections = append(f.sections, section{key, value, entries})
-		return true
+		return f.sectionPart(p, &t)
 	}
-	f.sections[len(f.sections)-1].entries = true
 	if t.kind != unit.Sequence || len(t.children) != 1 {
-		return false
+		return nil
 	}
-	value, clean := f.decode(p.list, &t.children[0], p.base)
-	f.entries = append(f.entries, entry{p.list, p.base, value})
-	if clean && len(f.problems) == before {
-		f.decoded = append(f.decoded, f.remember(p, value))
-	}
-	return true
-}
-
-func (f *file) remember(p *part, value any) *decoded {
-	d := &decoded{list: p.list, indent: int16(min(p.indent, 1<<14)), lines: strings.Count(p.text, "\n"), text: p.text, value: value}
+	d := f.decode(p.list, &t.children[0], p.base)
+	d.indent, d.lines, d.text = p.indent, strings.Count(p.text, "\n"), p.text
+	d.clean = len(f.problems) == before
 	if used := f.l.refs.take(); len(used) > 0 {
 		refs := make([]reference, len(used))
 		for i, name := range used {
@@ -199,6 +211,18 @@ func (f *file) remember(p *part, value any) *decoded {
 		d.refs = &refs
 	}
 	return d
+}
+
+func (f *file) sectionPart(p *part, t *tree) *decoded {
+	if t.kind != unit.Mapping || len(t.children) != 2 {
+		return nil
+	}
+	key, value := t.children[0], *t.children[1].clone()
+	entries := f.whole(key.text, &value, p.base)
+	key.shift(p.base)
+	value.shift(p.base)
+	f.sections = append(f.sections, section{key, value, entries})
+	return &decoded{list: noList, text: p.text}
 }
 
 // parsePart makes a tree of a part, with the fast parser where that is enough.
@@ -211,7 +235,7 @@ func (f *file) parsePart(p *part) (tree, bool) {
 		return t, true
 	}
 	f.problems = f.problems[:before]
-	if checkText(p.text) != nil || strings.ContainsAny(p.text, "\r\u0085\u2028\u2029") {
+	if !ordinary(p.text) {
 		return tree{}, false
 	}
 	depth := 1
@@ -235,27 +259,42 @@ func (t *tree) shift(lines int) {
 
 // join puts what was read into the document.
 func (f *file) join() {
-	doc := f.l.doc
-	for i := range f.entries {
-		e := &f.entries[i]
-		switch v := e.value.(type) {
-		case *Listener:
-			doc.Listeners = append(doc.Listeners, Item[Listener]{v, f.src, e.base})
-		case *Upstream:
-			doc.Upstreams = append(doc.Upstreams, Item[Upstream]{v, f.src, e.base})
-		case *Consumer:
-			doc.Consumers = append(doc.Consumers, Item[Consumer]{v, f.src, e.base})
-		case *Policy:
-			doc.Policies = append(doc.Policies, Item[Policy]{v, f.src, e.base})
-		case *Route:
-			doc.Routes = append(doc.Routes, Item[Route]{v, f.src, e.base})
-		}
+	f.l.doc.Routes = slices.Grow(f.l.doc.Routes, len(f.entries))
+	for _, e := range f.entries {
+		f.add(e)
+	}
+	for _, e := range f.extra {
+		f.add(e)
 	}
 	w := &walker{at: place{src: f.src}}
 	for i := range f.sections {
 		f.section(w, i)
 	}
 	f.l.problems = append(f.l.problems, w.problems...)
+}
+
+// add puts one entry into its list.
+func (f *file) add(e entry) {
+	l, doc := f.l, f.l.doc
+	if e.value == nil {
+		return
+	}
+	l.names[e.list] = append(l.names[e.list], e.nameHash)
+	switch v := e.value.(type) {
+	case *Listener:
+		doc.Listeners = append(doc.Listeners, Item[Listener]{v, f.src, e.base})
+	case *Upstream:
+		doc.Upstreams = append(doc.Upstreams, Item[Upstream]{v, f.src, e.base})
+	case *Consumer:
+		doc.Consumers = append(doc.Consumers, Item[Consumer]{v, f.src, e.base})
+	case *Policy:
+		doc.Policies = append(doc.Policies, Item[Policy]{v, f.src, e.base})
+	case *Route:
+		if e.listens {
+			l.listening = append(l.listening, len(doc.Routes))
+		}
+		doc.Routes = append(doc.Routes, Item[Route]{v, f.src, e.base})
+	}
 }
 
 // section decodes a top-level key that is no list of entries.

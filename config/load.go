@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
+	"hash/maphash"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
@@ -22,8 +24,12 @@ type Cache struct {
 	// Env is where ${env:NAME} is looked up; nil: the environment of the process.
 	Env func(name string) (string, bool)
 
-	files map[string][]*decoded
+	files map[string][]entry
 	plans *plans
+	seed  maphash.Seed
+
+	whole bool // tests: read every file as a whole
+	read  func(path string) ([]byte, error)
 }
 
 // Load reads a file and all that it includes. The error is of the type Problems
@@ -32,8 +38,14 @@ func Load(path string, cache *Cache) (*Document, error) {
 	if cache == nil {
 		cache = &Cache{}
 	}
+	if cache.files == nil {
+		cache.files, cache.seed = map[string][]entry{}, maphash.MakeSeed()
+	}
 	if cache.plans == nil {
-		cache.files, cache.plans = map[string][]*decoded{}, newPlans()
+		cache.plans = newPlans()
+	}
+	if cache.read == nil {
+		cache.read = func(path string) ([]byte, error) { return readLimited(path, maxFile) }
 	}
 	l := &loader{
 		cache:  cache,
@@ -42,7 +54,7 @@ func Load(path string, cache *Cache) (*Document, error) {
 		read:   map[string]bool{},
 		single: map[string]Position{},
 		refs:   newReferences("", cache.Env),
-		fresh:  map[string][]*decoded{},
+		fresh:  map[string][]entry{},
 		layout: cache.plans.plan(reflect.TypeFor[layout]()),
 	}
 	l.file(path, nil, nil)
@@ -64,8 +76,12 @@ type loader struct {
 	refs     *references
 	read     map[string]bool     // files that were read
 	single   map[string]Position // where a key that may be given once was given
-	fresh    map[string][]*decoded
-	entries  int // for Pace
+	fresh    map[string][]entry
+	entries  int // for pace
+	// names are the hashes of the names in each list; listening are the routes that
+	// name listeners.
+	names     [lists][]uint64
+	listening []int
 }
 
 // partly is what a document that has problems is still good for: it knows which
@@ -96,14 +112,14 @@ func (l *loader) file(path string, stack []string, from func(message string) *Pr
 		return
 	}
 	l.read[path] = true
-	raw, err := readLimited(path, maxFile)
+	raw, err := l.cache.read(path)
 	if err != nil {
 		l.problem(from(path + ": " + err.Error()))
 		return
 	}
-	text := string(raw)
-	l.hash.Write(raw)
-	l.hash.Write([]byte{0xff}) // no YAML text has this byte: the end of a file
+	// Nobody writes to raw any more: a copy of many megabytes is saved.
+	text := unsafe.String(unsafe.SliceData(raw), len(raw))
+	l.hashed(raw)
 	if strings.IndexByte(text, '\r') >= 0 {
 		text = strings.ReplaceAll(text, "\r\n", "\n") // YAML 1.2 §5.4: both are one line end
 	}
@@ -111,6 +127,17 @@ func (l *loader) file(path string, stack []string, from func(message string) *Pr
 	f := &file{l: l, src: &source{name: path, text: text, plans: l.cache.plans}, stack: append(slices.Clone(stack), path)}
 	l.refs.dir = filepath.Dir(path)
 	f.load(text)
+}
+
+// hashed adds a file to the hash, piece by piece.
+func (l *loader) hashed(text []byte) {
+	for piece := range slices.Chunk(text, 256<<10) {
+		l.hash.Write(piece)
+		if l.cache.Pace != nil {
+			l.cache.Pace()
+		}
+	}
+	l.hash.Write([]byte{0xff}) // no YAML text has this byte: the end of a file
 }
 
 // maxIncludes is how deep includes may be nested.
@@ -149,10 +176,10 @@ func (l *loader) finish() {
 
 // once reports every name that is given twice in one list.
 func (l *loader) once() {
-	named(l, l.doc.Listeners, func(v *Listener) *Text { return &v.Name })
-	named(l, l.doc.Upstreams, func(v *Upstream) *Text { return &v.Name })
-	named(l, l.doc.Consumers, func(v *Consumer) *Text { return &v.Name })
-	named(l, l.doc.Routes, func(v *Route) *Text { return &v.Name })
+	named(l, listeners, l.doc.Listeners, func(v *Listener) *Text { return &v.Name })
+	named(l, upstreams, l.doc.Upstreams, func(v *Upstream) *Text { return &v.Name })
+	named(l, consumers, l.doc.Consumers, func(v *Consumer) *Text { return &v.Name })
+	named(l, routes, l.doc.Routes, func(v *Route) *Text { return &v.Name })
 	addresses := map[Address]Position{}
 	for _, item := range l.doc.Listeners {
 		at := item.Position(item.Value.Name.Mark)
@@ -166,26 +193,56 @@ func (l *loader) once() {
 	}
 }
 
-func named[T any](l *loader, items []Item[T], name func(*T) *Text) {
-	first := make(map[string]int, len(items))
-	for i, item := range items {
-		text := name(item.Value)
-		if text.Value == "" {
-			continue // it is missing, which was said
-		}
-		before, twice := first[text.Value]
-		if !twice {
-			first[text.Value] = i
+// named looks at the hashes, and at the names only where two hashes are equal.
+func named[T any](l *loader, of list, items []Item[T], name func(*T) *Text) {
+	first := newHashSet(len(items))
+	for i, hash := range l.names[of] {
+		before := first.add(hash, i)
+		if before < 0 {
 			continue
 		}
+		text, other := name(items[i].Value), name(items[before].Value)
+		if text.Value == "" || text.Value != other.Value {
+			continue // it is missing, which was said
+		}
 		message := "the name \"" + text.Value + "\" is given twice"
-		if route, ok := any(item.Value).(*Route); ok && route.derived {
+		if route, ok := any(items[i].Value).(*Route); ok && route.derived {
 			message = "this route is named \"" + text.Value + "\" by what it matches, like another one: give it a name"
 		}
-		p := item.Problem(text.Mark, message)
-		other := items[before].Position(name(items[before].Value).Mark)
-		p.Other = &other
+		p := items[i].Problem(text.Mark, message)
+		at := items[before].Position(other.Mark)
+		p.Other = &at
 		l.problem(p)
+	}
+}
+
+// hashSet finds equal hashes: of a hundred thousand names several times as fast as
+// a map of strings, and the names themselves stay out of the cache.
+type hashSet struct {
+	hashes []uint64
+	at     []int32 // 1 + the index that was added
+}
+
+func newHashSet(n int) *hashSet {
+	size := 16
+	for size < 2*n {
+		size *= 2
+	}
+	return &hashSet{make([]uint64, size), make([]int32, size)}
+}
+
+// add adds a hash with its index; it returns the index with which an equal hash was
+// added before, or -1.
+func (s *hashSet) add(hash uint64, index int) int {
+	mask := uint64(len(s.hashes) - 1)
+	for i := hash & mask; ; i = (i + 1) & mask {
+		if s.at[i] == 0 {
+			s.hashes[i], s.at[i] = hash, int32(index+1)
+			return -1
+		}
+		if s.hashes[i] == hash {
+			return int(s.at[i] - 1)
+		}
 	}
 }
 
@@ -196,7 +253,8 @@ func (l *loader) references() {
 	for i, item := range l.doc.Listeners {
 		names[i] = item.Value.Name.Value
 	}
-	for _, item := range l.doc.Routes {
+	for _, i := range l.listening {
+		item := l.doc.Routes[i]
 		for _, name := range item.Value.Match.Listener {
 			if !slices.Contains(names, name.Value) {
 				l.problem(item.Problem(name.Mark, "there is no listener \""+name.Value+"\""+Meant(name.Value, names, "listeners")))
@@ -204,6 +262,9 @@ func (l *loader) references() {
 		}
 	}
 }
+
+// paceEvery is after how many entries Pace is called.
+const paceEvery = 64
 
 // pace lets others run now and then.
 func (l *loader) pace() {

@@ -1,12 +1,14 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // write puts files into a folder and returns the path of the first.
@@ -67,6 +69,16 @@ func TestLoadReusesWhatDidNotChange(t *testing.T) {
 	}
 }
 
+// processTime is what the process has used of the processors.
+func processTime(t testing.TB) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 func BenchmarkLoad(b *testing.B) {
 	path := write(b, b.TempDir(), "sluice.yaml", manyRoutes(100_000))
 	b.Run("cold", func(b *testing.B) {
@@ -77,10 +89,28 @@ func BenchmarkLoad(b *testing.B) {
 			}
 		}
 	})
+	b.Run("memory", func(b *testing.B) {
+		for b.Loop() {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			cache := &Cache{}
+			doc, err := Load(path, cache)
+			if err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(doc.Routes)), "B/route")
+			runtime.KeepAlive(cache)
+		}
+	})
 	b.Run("one_changed", func(b *testing.B) {
 		b.ReportAllocs()
 		cache := &Cache{}
 		text := manyRoutes(100_000)
+		texts := [...]string{text, strings.Replace(text, "/v1/things50000/", "/v2/things50000/", 1)}
+		spent := time.Duration(0)
 		if _, err := Load(path, cache); err != nil {
 			b.Fatal(err)
 		}
@@ -88,13 +118,15 @@ func BenchmarkLoad(b *testing.B) {
 		for b.Loop() {
 			b.StopTimer()
 			n++
-			write(b, filepath.Dir(path), "sluice.yaml", strings.Replace(text, "/v1/things50000/", fmt.Sprintf("/v%d/things50000/", n+1), 1))
+			write(b, filepath.Dir(path), "sluice.yaml", texts[n%2])
+			runtime.GC()
 			b.StartTimer()
+			before := processTime(b)
 			if _, err := Load(path, cache); err != nil {
 				b.Fatal(err)
 			}
+			spent += processTime(b) - before
 		}
+		b.ReportMetric(float64(spent.Milliseconds())/float64(n), "cpu-ms/op")
 	})
 }
-
-var _ = errors.New

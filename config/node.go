@@ -4,8 +4,10 @@ import (
 	"errors"
 	"path/filepath"
 	"reflect"
+	"sort"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
@@ -29,34 +31,39 @@ type source struct {
 	name  string
 	text  string
 	plans *plans
-	// segments are the parts of a file that is kept in parts, in order.
-	segments []segment
-}
+	// parts are the text of a file that was read in parts, in order.
+	parts []entry
 
-// segment is a part of a file that begins at a line.
-type segment struct {
-	base int // lines before it
-	text string
+	once  sync.Once
+	lines []int // where the lines of text begin
 }
 
 // quote returns a line, without its end.
 func (s *source) quote(line int) string {
-	text := s.text
-	for i := len(s.segments) - 1; i >= 0; i-- {
-		if s.segments[i].base < line {
-			text, line = s.segments[i].text, line-s.segments[i].base
-			break
+	if i := sort.Search(len(s.parts), func(i int) bool { return s.parts[i].base >= line }); i > 0 {
+		text := s.parts[i-1].text
+		for skip := line - s.parts[i-1].base; skip > 1; skip-- {
+			_, text, _ = strings.Cut(text, "\n")
 		}
+		text, _, _ = strings.Cut(text, "\n")
+		return text
 	}
-	for ; line > 1; line-- {
-		end := strings.IndexByte(text, '\n')
-		if end < 0 {
-			return ""
-		}
-		text = text[end+1:]
+	s.once.Do(s.index)
+	if line > len(s.lines) {
+		return ""
 	}
-	text, _, _ = strings.Cut(text, "\n")
+	text, _, _ := strings.Cut(s.text[s.lines[line-1]:], "\n")
 	return strings.TrimSuffix(text, "\r")
+}
+
+// index finds the lines once, for a file that has many problems.
+func (s *source) index() {
+	s.lines = append(s.lines, 0)
+	for at := range len(s.text) {
+		if s.text[at] == '\n' {
+			s.lines = append(s.lines, at+1)
+		}
+	}
 }
 
 func (p place) position(line, column int) Position {

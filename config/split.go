@@ -37,31 +37,56 @@ func listNamed(key string) list {
 // part is a section of a file, with its key, or an entry of a list.
 type part struct {
 	list   list // noList: a section
-	base   int  // lines before it
 	indent int  // of an entry's dash
+	base   int  // lines before it
 	text   string
-	// before is the same part in the previous load, or nil.
-	before *decoded
 }
+
+// entry is a part of a file as it was read, and the lines before it.
+type entry struct {
+	base int
+	*decoded
+}
+
+// decoded is what was made of a part. It is immutable, and shared by the loads in
+// which the part reads the same.
+type decoded struct {
+	list     list
+	clean    bool // it has no problem: the next load may use it
+	listens  bool // a route that names listeners
+	indent   int
+	lines    int
+	text     string
+	value    any    // *Route, *Upstream, …; nil for a section
+	nameHash uint64 // of the value's name
+	refs     *[]reference
+}
+
+// reference is what a reference in an entry stood for when it was decoded.
+type reference struct{ name, value string }
 
 // splitter cuts a text at its top-level keys, and lists at their entries.
 type splitter struct {
-	text  string
-	at    int // where the line that is looked at begins
-	line  int // lines before it
-	parts []part
-	// open is whether the last part takes further lines; list is the list whose
-	// entries are being cut, and indent that of their dashes, -1 before the first.
-	open   bool
+	text string
+	at   int // where the line that is looked at begins
+	line int // lines before it
+	open bool
+	part part // while it is open
+	from int  // where it begins
+	// list is the list whose entries are being cut, and indent that of their dashes,
+	// -1 before the first.
 	list   list
 	indent int
 
 	previous *previous
-	pace     func()
+	// reused is called with a part that the previous load had, found with one that
+	// it may not have had; in order.
+	reused func(base int, d *decoded)
+	found  func(p part)
 }
 
-// split returns the parts of a text, or false where it cannot be cut.
-func (s *splitter) split() ([]part, bool) {
+// split cuts the text; false means that it cannot be cut.
+func (s *splitter) split() bool {
 	s.list = noList
 	for s.at < len(s.text) {
 		if s.list != noList && s.indent >= 0 && s.reuse() {
@@ -72,14 +97,13 @@ func (s *splitter) split() ([]part, bool) {
 			end = len(s.text) - s.at
 		}
 		if !s.cut(s.text[s.at : s.at+end]) {
-			return nil, false
+			return false
 		}
 		s.at += end
 		s.line++
 	}
 	s.close()
-	s.previous.rest(s.parts)
-	return s.parts, true
+	return true
 }
 
 // close ends the part that is open.
@@ -87,23 +111,34 @@ func (s *splitter) close() {
 	if !s.open {
 		return
 	}
-	last := &s.parts[len(s.parts)-1]
-	last.text = s.text[len(s.text)-len(last.text) : s.at]
 	s.open = false
-	if last.list != noList {
-		last.before = s.previous.same(last)
+	s.part.text = s.text[s.from:s.at]
+	if d := s.previous.same(&s.part); d != nil {
+		s.reused(s.part.base, d)
+		return
 	}
-	if s.pace != nil && len(s.parts)%paceEvery == 0 {
-		s.pace()
-	}
+	s.found(s.part)
 }
 
-// begin opens a part at this line. Until it is closed, its text reaches to the end
-// of the file.
+// begin opens a part at this line.
 func (s *splitter) begin(l list, indent int) {
 	s.close()
-	s.parts = append(s.parts, part{list: l, base: s.line, indent: indent, text: s.text[s.at:]})
-	s.open = true
+	s.part = part{list: l, base: s.line, indent: indent}
+	s.from, s.open = s.at, true
+}
+
+// reuse takes the entry that stands at this line if the previous load had the same
+// one next: then its lines need not be looked at.
+func (s *splitter) reuse() bool {
+	d := s.previous.next(s.text[s.at:], s.list, s.indent)
+	if d == nil {
+		return false
+	}
+	s.close()
+	s.reused(s.line, d)
+	s.at += len(d.text)
+	s.line += d.lines
+	return true
 }
 
 // cut decides what a line begins.
@@ -113,7 +148,8 @@ func (s *splitter) cut(line string) bool {
 		indent++
 	}
 	if indent == len(line) || line[indent] == '\n' || line[indent] == '#' {
-		return true
+		// What stands before the first section belongs to no part that is parsed.
+		return s.open || ordinary(line)
 	}
 	dash := line[indent] == '-' && (indent+1 == len(line) || line[indent+1] == ' ' || line[indent+1] == '\n')
 	switch {
@@ -122,7 +158,7 @@ func (s *splitter) cut(line string) bool {
 	case indent == 0 && !dash:
 		return s.section(line)
 	case s.list == noList:
-		return len(s.parts) > 0
+		return s.open
 	case s.indent < 0 && dash:
 		s.indent = indent
 	case indent > s.indent && s.indent >= 0:
@@ -132,6 +168,12 @@ func (s *splitter) cut(line string) bool {
 	}
 	s.begin(s.list, indent)
 	return true
+}
+
+// ordinary says whether a text has nothing that a YAML text may not have, and no
+// line ends but line feeds.
+func ordinary(text string) bool {
+	return plainBytes(text) || checkText(text) == nil && !strings.ContainsAny(text, "\r\u0085\u2028\u2029")
 }
 
 // section begins the part of a top-level key.
@@ -152,47 +194,15 @@ func (s *splitter) section(line string) bool {
 	return true
 }
 
-// reuse takes the entry that stands at this line if the previous load had the same
-// one next: then its lines need not be looked at.
-func (s *splitter) reuse() bool {
-	before := s.previous.next(s.text[s.at:], s.list, s.indent)
-	if before == nil {
-		return false
-	}
-	s.close()
-	s.parts = append(s.parts, part{list: s.list, base: s.line, indent: s.indent, text: before.text, before: before})
-	s.at += len(before.text)
-	s.line += before.lines
-	if s.pace != nil && len(s.parts)%paceEvery == 0 {
-		s.pace()
-	}
-	return true
-}
-
-// paceEvery is after how many entries Pace is called.
-const paceEvery = 64
-
-// decoded is an entry as it was decoded. It is immutable.
-type decoded struct {
-	list   list
-	indent int16
-	lines  int
-	text   string
-	value  any // *Route, *Upstream, …
-	refs   *[]reference
-}
-
-// reference is what a reference in an entry stood for when it was decoded.
-type reference struct{ name, value string }
-
 // previous finds entries of the previous load of a file. It may be nil.
 type previous struct {
-	entries []*decoded
+	entries []entry
 	used    []bool
 	at      int // the entry that is expected next
+	moved   map[string]*decoded
 }
 
-func newPrevious(entries []*decoded) *previous {
+func newPrevious(entries []entry) *previous {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -206,7 +216,7 @@ const ahead = 8
 func (p *previous) use(i int) *decoded {
 	p.used[i] = true
 	p.at = i + 1
-	return p.entries[i]
+	return p.entries[i].decoded
 }
 
 // next returns the entry with which a text begins, if it is the expected one.
@@ -214,8 +224,8 @@ func (p *previous) next(text string, l list, indent int) *decoded {
 	if p == nil || p.at >= len(p.entries) {
 		return nil
 	}
-	e := p.entries[p.at]
-	if e.list != l || int(e.indent) != indent || !begins(text, e.text, indent) {
+	e := p.entries[p.at].decoded
+	if e.list != l || e.indent != indent || !e.clean || !begins(text, e.text, indent) {
 		return nil
 	}
 	return p.use(p.at)
@@ -251,39 +261,38 @@ func (p *previous) same(of *part) *decoded {
 		return nil
 	}
 	for i := p.at; i < len(p.entries) && i < p.at+ahead; i++ {
-		if p.entries[i].is(of) {
-			return p.use(i)
+		if !p.entries[i].is(of) {
+			continue
 		}
+		if of.list == noList {
+			p.at = i + 1 // a section is read again, but its place is known
+			return nil
+		}
+		return p.use(i)
 	}
 	return nil
 }
 
-// rest looks for the parts that were not found in order among the entries that
-// were not used: what was moved.
-func (p *previous) rest(parts []part) {
-	if p == nil {
-		return
+// elsewhere returns an entry that is equal to a part and was not met in its place:
+// it was moved. It is called when the whole text was cut.
+func (p *previous) elsewhere(of *part) *decoded {
+	if p == nil || of.list == noList {
+		return nil
 	}
-	var byText map[string]*decoded
-	for i := range parts {
-		of := &parts[i]
-		if of.list == noList || of.before != nil {
-			continue
-		}
-		if byText == nil {
-			byText = map[string]*decoded{}
-			for k, e := range p.entries {
-				if !p.used[k] {
-					byText[e.text] = e
-				}
+	if p.moved == nil {
+		p.moved = map[string]*decoded{}
+		for i, e := range p.entries {
+			if !p.used[i] {
+				p.moved[e.text] = e.decoded
 			}
 		}
-		if e := byText[of.text]; e != nil && e.is(of) {
-			of.before = e
-		}
 	}
+	if d := p.moved[of.text]; d != nil && d.is(of) {
+		return d
+	}
+	return nil
 }
 
-func (e *decoded) is(of *part) bool {
-	return e.list == of.list && int(e.indent) == of.indent && e.text == of.text
+func (d *decoded) is(of *part) bool {
+	return d.list == of.list && d.indent == of.indent && d.text == of.text && (d.clean || of.list == noList)
 }
