@@ -23,6 +23,8 @@ import (
 	"github.com/sluice-gateway/sluice/policies"
 	"github.com/sluice-gateway/sluice/policy"
 	"github.com/sluice-gateway/sluice/policy/policytest"
+	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/targets"
 )
 
 func main() {
@@ -30,7 +32,7 @@ func main() {
 	root := flag.String("root", ".", "the root of the repository")
 	flag.Parse()
 	g := &generator{root: *root, check: *check}
-	if err := g.run(policies.All()); err != nil {
+	if err := g.run(policies.All(), targets.All()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -50,15 +52,37 @@ type generator struct {
 	changed []string
 }
 
-func (g *generator) run(kinds []policy.Kind) error {
-	var errs []error
-	for i := range kinds {
-		folder := filepath.Join("policies", strings.ReplaceAll(kinds[i].Name, "_", ""))
-		page := policytest.PageOf(&kinds[i])
-		errs = append(errs, g.edit(filepath.Join(folder, "schema.json"), page.Schema))
-		errs = append(errs, g.edit(filepath.Join(folder, "README.md"), page.Readme))
+// member is a policy or a target with its folder.
+type member struct {
+	folder string
+	page   *policytest.Page
+}
+
+func members(kinds []policy.Kind, targets []target.Kind) []member {
+	var all []member
+	add := func(family string, page *policytest.Page) {
+		all = append(all, member{family + "/" + folderOf(page.Name), page})
 	}
-	errs = append(errs, g.write("docs/problems.md", problemsPage(kinds)))
+	for i := range kinds {
+		add("policies", policytest.PageOf(&kinds[i]))
+	}
+	for i := range targets {
+		t := &targets[i]
+		add("targets", &policytest.Page{Name: t.Name, Settings: t.NewSettings(), Problems: t.Problems()})
+	}
+	return all
+}
+
+func folderOf(name string) string { return strings.ReplaceAll(name, "_", "") }
+
+func (g *generator) run(kinds []policy.Kind, targets []target.Kind) error {
+	var errs []error
+	all := members(kinds, targets)
+	for _, m := range all {
+		errs = append(errs, g.edit(filepath.Join(m.folder, "schema.json"), m.page.Schema))
+		errs = append(errs, g.edit(filepath.Join(m.folder, "README.md"), m.page.Readme))
+	}
+	errs = append(errs, g.write("docs/problems.md", problemsPage(all)))
 	page, err := g.policiesPage(kinds)
 	if err == nil {
 		err = g.write("docs/policies.md", page)
@@ -101,14 +125,14 @@ type problemRow struct {
 	where string
 }
 
-func problemsPage(kinds []policy.Kind) []byte {
+func problemsPage(all []member) []byte {
 	var rows []problemRow
 	for _, p := range message.Problems() {
 		rows = append(rows, problemRow{p, "the gateway"})
 	}
-	for _, k := range kinds {
-		link := "[`" + k.Name + "`](../policies/" + strings.ReplaceAll(k.Name, "_", "") + "/README.md)"
-		for _, p := range k.Problems() {
+	for _, m := range all {
+		link := "[`" + m.page.Name + "`](../" + m.folder + "/README.md)"
+		for _, p := range m.page.Problems {
 			at := slices.IndexFunc(rows, func(r problemRow) bool { return r.Code == p.Code })
 			if at < 0 {
 				rows = append(rows, problemRow{p, link})
@@ -151,7 +175,7 @@ The policies of a route run in the order of their stages, and within a stage in 
 |---|---|---|---|
 `)
 	for _, k := range sorted {
-		folder := strings.ReplaceAll(k.Name, "_", "")
+		folder := folderOf(k.Name)
 		about, err := g.about(folder)
 		if err != nil {
 			return nil, err
