@@ -87,7 +87,10 @@ func playCalls(files map[string]string, calls string, first int, kinds []policy.
 		case s.advance > 0:
 			g.Advance(s.advance)
 		case s.reload != "":
-			if err := g.Reload(s.reload, files[s.reload]); err != nil {
+			text, ok := files[s.reload]
+			if !ok {
+				errs = append(errs, fmt.Errorf("line %d: the scenario has no file %s", s.line, s.reload))
+			} else if err := g.Reload(s.reload, text); err != nil {
 				errs = append(errs, fmt.Errorf("line %d: %w", s.line, err))
 			}
 		default:
