@@ -27,7 +27,7 @@ type Document struct {
 	// written. What references stand for is no part of it, so it may be shown.
 	Hash string
 
-	watched []string // Files and the patterns of includes
+	watched map[string]string // Files and the patterns of includes, as they were when they were read
 }
 
 // Item is an entry of one of the document's lists. Value is shared by all documents

@@ -180,7 +180,7 @@ func (f *file) fresh(d *decoded) bool {
 	}
 	same := true
 	for _, r := range *d.refs {
-		now := f.l.refs.lookup(r.name)
+		now := f.l.refs.value(r.name)
 		same = same && now.err == nil && now.value == r.value
 	}
 	return same
@@ -206,7 +206,7 @@ func (f *file) part(p *part) *decoded {
 	if used := f.l.refs.take(); len(used) > 0 {
 		refs := make([]reference, len(used))
 		for i, name := range used {
-			refs[i] = reference{name, f.l.refs.seen[name].value}
+			refs[i] = reference{name, f.l.refs.value(name).value}
 		}
 		d.refs = &refs
 	}

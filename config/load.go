@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
-
-	"github.com/sluice-gateway/sluice/unit"
 )
 
 // Cache makes the next load of the same files cheap: what reads the same is not
@@ -49,7 +47,7 @@ func Load(path string, cache *Cache) (*Document, error) {
 	}
 	l := &loader{
 		cache:  cache,
-		doc:    &Document{Main: path, Drain: Drain{}},
+		doc:    &Document{Main: path, watched: map[string]string{}},
 		hash:   sha256.New(),
 		read:   map[string]bool{},
 		single: map[string]Position{},
@@ -112,6 +110,7 @@ func (l *loader) file(path string, stack []string, from func(message string) *Pr
 		return
 	}
 	l.read[path] = true
+	l.doc.watched[path] = stampOf(path) // before it is read: a change meanwhile is seen
 	raw, err := l.cache.read(path)
 	if err != nil {
 		l.problem(from(path + ": " + err.Error()))
@@ -156,7 +155,11 @@ func (l *loader) finish() {
 	}
 	slices.Sort(l.doc.Files)
 	l.doc.Files = slices.Compact(l.doc.Files)
-	l.doc.watched = append(l.doc.watched, l.doc.Files...)
+	for _, r := range l.refs.seen {
+		if r.path != "" {
+			l.doc.watched[r.path] = r.stamp
+		}
+	}
 	l.once()
 	if len(l.problems) > 0 {
 		return
@@ -291,11 +294,11 @@ func (l *loader) include(pattern Text, f *file) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(filepath.Dir(f.src.name), path)
 	}
-	if !strings.ContainsAny(path, "*?[") {
+	if !isPattern(path) {
 		l.file(path, f.stack, from)
 		return
 	}
-	l.doc.watched = append(l.doc.watched, path)
+	l.doc.watched[path] = stampOf(path)
 	matches, err := filepath.Glob(path)
 	if err != nil {
 		l.problem(from("this is not a pattern of file names"))
@@ -305,5 +308,3 @@ func (l *loader) include(pattern Text, f *file) {
 		l.file(match, f.stack, from)
 	}
 }
-
-var _ unit.Node = (*Node)(nil)

@@ -17,14 +17,15 @@ const maxReferenced = 1 << 20
 type references struct {
 	dir  string // what a relative path is relative to
 	env  func(name string) (string, bool)
-	seen map[string]resolved // by "env:NAME", "file:/path"
-	used []string            // keys of seen, since the last call of take
+	seen map[string]resolved // by "env:NAME", "file:/absolute/path"
+	used []string            // the references that were met since the last call of take
 }
 
 type resolved struct {
 	value string
 	err   error
 	path  string // the file that was read
+	stamp string // how it was then
 }
 
 func newReferences(dir string, env func(string) (string, bool)) *references {
@@ -72,12 +73,29 @@ func (r *references) expand(s string) (string, error) {
 
 func (r *references) lookup(name string) resolved {
 	r.used = append(r.used, name)
-	if value, ok := r.seen[name]; ok {
-		return value
+	return r.value(name)
+}
+
+// value is lookup without a note that the reference was met.
+func (r *references) value(name string) resolved {
+	key := name
+	if path, ok := strings.CutPrefix(name, "file:"); ok {
+		key = "file:" + r.path(path)
 	}
-	value := r.resolve(name)
-	r.seen[name] = value
+	value, ok := r.seen[key]
+	if !ok {
+		value = r.resolve(name)
+		r.seen[key] = value
+	}
 	return value
+}
+
+// path is the file that a reference in a file of this folder means.
+func (r *references) path(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(r.dir, path)
 }
 
 func (r *references) resolve(name string) resolved {
@@ -92,15 +110,13 @@ func (r *references) resolve(name string) resolved {
 		}
 		return resolved{value: value}
 	}
-	path := rest
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(r.dir, path)
-	}
+	path := r.path(rest)
+	stamp := stampOf(path)
 	value, err := readReferenced(path)
 	if err != nil {
-		return resolved{err: fmt.Errorf("${%s}: %w", name, err), path: path}
+		return resolved{err: fmt.Errorf("${%s}: %w", name, err), path: path, stamp: stamp}
 	}
-	return resolved{value: value, path: path}
+	return resolved{value: value, path: path, stamp: stamp}
 }
 
 // readReferenced reads a file and cuts one line end off its end.
