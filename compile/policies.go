@@ -148,9 +148,20 @@ func (b *build) consumer(top *topLevel, item config.Item[config.Consumer]) {
 			continue
 		}
 		settings := item.Node(keyed.Settings)
-		b.add(settings.Decode(kind.NewCredential()))
+		b.add(hideQuotes(settings.Decode(kind.NewCredential())))
 		top.credentials[kind.Name] = append(top.credentials[kind.Name], policy.CredentialOf{Consumer: consumer, Settings: settings})
 	}
+}
+
+// hideQuotes takes the quoted lines out of problems: somebody may have written a key
+// or a password there in plain text, and problems go to logs.
+func hideQuotes(err error) error {
+	if problems, ok := err.(config.Problems); ok {
+		for _, p := range problems {
+			p.Quote = ""
+		}
+	}
+	return err
 }
 
 func (c *Compiler) credentialKinds() (kinds []string) {

@@ -1,16 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/pprof"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sluice-gateway/sluice/config"
 )
 
 func serveCommand() *cobra.Command {
@@ -42,52 +43,61 @@ func serve(path string) error {
 	defer signal.Stop(signals)
 
 	g := newGateway(logger)
-	files := newWatcher(path)
-	doc, err := files.load(nil)
+	source := config.NewFile(path)
+	source.Failed = g.refused
+	ctx, stop := context.WithCancel(context.Background())
+	watching, err := g.follow(ctx, source)
 	if err == nil {
-		err = g.apply(doc, nil)
+		g.attend(signals, source)
 	}
+	stop()
+	<-watching
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return errProblems
 	}
-	g.reloadUntil(signals, files)
 	g.shutdown()
 	return nil
 }
 
-// reloadUntil applies changes until a signal ends the gateway.
-func (g *gateway) reloadUntil(signals <-chan os.Signal, files *watcher) {
-	ticker := time.NewTicker(watchEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			if files.changed() {
-				g.reload(files)
-			}
-		case s := <-signals:
-			switch s {
-			case syscall.SIGHUP:
-				g.reload(files)
-			case syscall.SIGUSR1:
-				g.reopenLog()
-			default:
+// follow applies the source's first document, and from then on each further one
+// until ctx is done; watching is closed when nothing is applied any more. The error is
+// why the first one could not be applied.
+func (g *gateway) follow(ctx context.Context, source *config.File) (watching <-chan struct{}, err error) {
+	done, first := make(chan struct{}), make(chan error, 1)
+	go func() {
+		defer close(done)
+		var p pacer
+		started := false
+		err := source.Watch(ctx, func(doc *config.Document) {
+			if started {
+				_ = g.apply(doc, p.pace) // It has logged what was wrong.
 				return
 			}
+			first <- g.apply(doc, nil)
+			started = true
+			// From now on requests must not feel the work.
+			source.Cache.Pace = p.pace
+		})
+		if !started {
+			first <- err
 		}
-	}
+	}()
+	return done, <-first
 }
 
-// reload loads the files again, at a pace that requests do not feel.
-func (g *gateway) reload(files *watcher) {
-	var p pacer
-	doc, err := files.load(p.pace)
-	if err != nil {
-		g.refused(err)
-		return
+// attend acts on signals until one of them ends the gateway.
+func (g *gateway) attend(signals <-chan os.Signal, source *config.File) {
+	for s := range signals {
+		switch s {
+		case syscall.SIGHUP:
+			source.Poke()
+		case syscall.SIGUSR1:
+			g.reopenLog()
+		default:
+			return
+		}
 	}
-	_ = g.apply(doc, p.pace) // It has logged what was wrong.
 }
 
 // startProfile writes a CPU profile to a file until the process ends; for
@@ -108,4 +118,3 @@ func startProfile(path string) (stop func(), err error) {
 		_ = f.Close()
 	}, nil
 }
-
