@@ -50,6 +50,11 @@ var BadAnswers = []Answer{
 	{Name: "head that ends early", Rule: "RFC 9112 §8", Bytes: ok + "Content-Len", Closes: true, Status: 502},
 	{Name: "head without its empty line", Rule: "RFC 9112 §8", Bytes: ok + "Content-Length: 0\r\n", Closes: true, Status: 502},
 
+	// Bodies where there can be none.
+	{Name: "204 with a body", Rule: "RFC 9110 §15.3.5", Bytes: "HTTP/1.1 204 No Content\r\n\r\nhello", Status: 502},
+	{Name: "304 with a body", Rule: "RFC 9110 §15.4.5", Bytes: "HTTP/1.1 304 Not Modified\r\n\r\nhello", Status: 502},
+	{Name: "HEAD answered with a body", Rule: "RFC 9110 §9.3.2", Method: "HEAD", Bytes: ok + "Content-Length: 5\r\n\r\nhello", Status: 502},
+
 	// Lengths and codings.
 	{Name: "Content-Length with a plus", Rule: "RFC 9110 §8.6", Bytes: ok + "Content-Length: +5\r\n\r\nhello", Status: 502},
 	{Name: "Content-Length with a minus", Rule: "RFC 9110 §8.6", Bytes: ok + "Content-Length: -5\r\n\r\nhello", Status: 502},
@@ -85,9 +90,6 @@ var Surplus = []Answer{
 	{Name: "bytes behind a body", Rule: "RFC 9112 §6.3", Bytes: ok + "Content-Length: 5\r\n\r\nhello!", Status: 200},
 	{Name: "a second answer", Rule: "RFC 9112 §9.3", Bytes: ok + "Content-Length: 5\r\n\r\nhello" + ok + "Content-Length: 4\r\n\r\nevil", Status: 200},
 	{Name: "bytes behind the last chunk", Rule: "RFC 9112 §7.1", Bytes: ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\nevil", Status: 200},
-	{Name: "body behind 204", Rule: "RFC 9110 §15.3.5", Bytes: "HTTP/1.1 204 No Content\r\n\r\nhello", Status: 204},
-	{Name: "body behind 304", Rule: "RFC 9110 §15.4.5", Bytes: "HTTP/1.1 304 Not Modified\r\n\r\nhello", Status: 304},
-	{Name: "body behind HEAD", Rule: "RFC 9110 §9.3.2", Method: "HEAD", Bytes: ok + "Content-Length: 5\r\n\r\nhello", Status: 200},
 }
 
 // GoodAnswers are odd but right.

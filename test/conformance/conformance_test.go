@@ -43,7 +43,7 @@ func newBench(t *testing.T) *bench {
 admin: { address: %q }
 listeners: [{ name: web, address: %q }]
 upstreams: [{ name: origin, endpoints: ["http://%s"] }]
-routes: [{ name: all, match: { path: /** }, upstream: origin }]
+routes: [{ name: all, upstream: origin }]
 `, admin, web, b.origin.Address)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o644); err != nil {
@@ -140,10 +140,8 @@ func (b *bench) refuses(t *testing.T, c Request) error {
 			return fmt.Errorf("the connection should have been closed: %w", err)
 		}
 	}
-	if c.Body && b.origin.Heads() == heads+1 {
-		heads++
-	}
-	if b.origin.Heads() != heads || b.origin.Requests() != requests {
+	// Heads of requests that broke off in their bodies are counted some time later.
+	if !c.Body && b.origin.Heads() != heads || b.origin.Requests() != requests {
 		return fmt.Errorf("the origin got something: %s", b.origin.Last())
 	}
 	return nil

@@ -24,7 +24,7 @@ var Layers = []Layer{
 	{"policy/policytest", with(leaves, "message", "policy", "template", "config"), "test support for one policy"},
 	{"target", with(leaves, "message"), "what a target author imports"},
 	{"ai/...", with(leaves, "message"), "the chat model knows no run time"},
-	{"observe/...", with(leaves, "message"), "it is told what happened"},
+	{"observe/...", with(leaves, "message", "policy"), "it is told what happened, and hands counters to policies"},
 
 	{"upstream", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
 	{"listen", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},

@@ -125,7 +125,7 @@ func parseSteps(text string, line int) ([]Step, error) {
 	return steps, nil
 }
 
-var placeholder = regexp.MustCompile(`\$[A-Z][A-Z0-9_]*`)
+var placeholder = regexp.MustCompile(`\$(WEB|ADMIN|ORIGIN|DIR)[A-Z0-9_]*`)
 
 // Placeholders lists the names behind $ in the files and steps of a script.
 func (s *Script) Placeholders() []string {
