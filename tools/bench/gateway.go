@@ -3,12 +3,14 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 // gateway is how one Sluice is started.
@@ -132,32 +134,63 @@ end
 // changingPath is answered by the gateway itself, with the revision that it runs.
 const changingPath = "/changing"
 
-// writeRoutes writes a configuration with many routes and, in their middle, one
-// that tells the revision. The file is replaced in one step: it is watched.
-func (g gateway) writeRoutes(origin string, routes, revision int) error {
-	temporary := g.config + ".new"
-	file, err := os.Create(temporary)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	w := bufio.NewWriterSize(file, 1<<20)
-	w.WriteString(g.head(origin)) //nolint:errcheck // Flush reports it.
-	w.WriteString("routes:\n")    //nolint:errcheck // The same.
+// routesFile is a configuration with many routes and, in their middle, one that
+// tells the revision. It is put together once: what this program does while it
+// measures would be seen in what it measures.
+type routesFile struct {
+	path   string
+	text   []byte
+	digits []byte // of the revision, in text
+}
+
+// revisionText is what the changing route answers.
+func revisionText(revision int) string { return fmt.Sprintf("revision %010d", revision) }
+
+func (g gateway) routesFile(origin string, routes int) *routesFile {
+	var text bytes.Buffer
+	text.WriteString(g.head(origin) + "routes:\n")
+	begin := 0
 	for i := range routes {
 		if i == routes/2 {
-			fmt.Fprintf(w, "  - name: changing\n    match: { path: %s }\n    respond: { status: 200, body: \"revision %d\" }\n", changingPath, revision)
+			fmt.Fprintf(&text, "  - name: changing\n    match: { path: %s }\n    respond: { status: 200, body: \"", changingPath)
+			begin = text.Len()
+			text.WriteString(revisionText(0) + "\" }\n")
 		}
 		path := fmt.Sprintf("/r%06d/**", i)
 		if i%2 == 1 {
 			path = fmt.Sprintf("/r%06d/items/{id}", i)
 		}
-		fmt.Fprintf(w, "  - name: r%06d\n    match: { host: h%d.example.com, path: \"%s\" }\n    upstream: origin\n", i, i%10, path)
+		fmt.Fprintf(&text, "  - name: r%06d\n    match: { host: h%d.example.com, path: \"%s\" }\n    upstream: origin\n", i, i%10, path)
 	}
-	if err := w.Flush(); err != nil {
+	f := &routesFile{path: g.config, text: text.Bytes()}
+	f.digits = f.text[begin : begin+len(revisionText(0))]
+	return f
+}
+
+// prepare writes the configuration with this revision beside the file, in pieces,
+// so that it does not keep the core for long.
+func (f *routesFile) prepare(revision int) error {
+	copy(f.digits, revisionText(revision))
+	file, err := os.Create(f.path + ".new")
+	if err != nil {
 		return err
 	}
-	return os.Rename(temporary, g.config)
+	defer file.Close()
+	for piece := range slices.Chunk(f.text, 64<<10) {
+		if _, err := file.Write(piece); err != nil {
+			return err
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+	return nil
+}
+
+// replace puts what was prepared in the place of the file, in one step.
+func (f *routesFile) replace() error { return os.Rename(f.path+".new", f.path) }
+
+// writeRoutes writes the file for the first time.
+func (g gateway) writeRoutes(origin string, routes int) error {
+	return os.WriteFile(g.config, g.routesFile(origin, routes).text, 0o644)
 }
 
 // startRoutes starts a Sluice with many routes.
@@ -167,7 +200,7 @@ func (b *bench) startRoutes(name string, routes int, env ...string) (*contender,
 		return nil, err
 	}
 	g.env = env
-	if err := g.writeRoutes(b.origin, routes, 0); err != nil {
+	if err := g.writeRoutes(b.origin, routes); err != nil {
 		return nil, err
 	}
 	c, err := b.contend(name, "", g.launch(b))
@@ -179,7 +212,7 @@ func (b *bench) startRoutes(name string, routes int, env ...string) (*contender,
 	}
 	example := g
 	example.config = filepath.Join(b.fleet.dir, "example.yaml")
-	if err := example.writeRoutes(b.origin, 4, 0); err != nil {
+	if err := example.writeRoutes(b.origin, 4); err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(example.config)

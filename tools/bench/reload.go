@@ -105,7 +105,8 @@ func (b *bench) reloadOn(name, core string) (reloadResult, error) {
 		return r, err
 	}
 	g.core = core
-	if err := g.writeRoutes(b.origin, b.options.routes, 0); err != nil {
+	file := g.routesFile(b.origin, b.options.routes)
+	if err := errors.Join(file.prepare(0), file.replace()); err != nil {
 		return r, err
 	}
 	p, err := b.fleet.startReady(g.launch(b))
@@ -119,7 +120,7 @@ func (b *bench) reloadOn(name, core string) (reloadResult, error) {
 	for range 16 << 10 {
 		o.calls = append(o.calls, []byte(routeCall(random.IntN(b.options.routes))))
 	}
-	c := &changer{bench: b, gateway: g, process: p}
+	c := &changer{bench: b, gateway: g, file: file, process: p}
 	if err := c.see(); err != nil {
 		return r, fmt.Errorf("before the first change: %w: %s", err, p.printed())
 	}
@@ -160,6 +161,7 @@ func (b *bench) reloadOn(name, core string) (reloadResult, error) {
 type changer struct {
 	*bench
 	gateway  gateway
+	file     *routesFile
 	process  *process
 	revision int
 	client   http.Client
@@ -181,7 +183,7 @@ func (c *changer) see() error {
 	if err != nil {
 		return err
 	}
-	if want := fmt.Sprintf("revision %d", c.revision); strings.TrimSpace(string(body)) != want {
+	if want := revisionText(c.revision); strings.TrimSpace(string(body)) != want {
 		return errOldRevision
 	}
 	return nil
@@ -223,8 +225,10 @@ func (c *changer) stretch(o *openLoop, changing bool) (stretch, error) {
 	return s, nil
 }
 
-// change rewrites the file each second until the context ends, and notes when each
-// change is answered. A change that takes longer than a second delays the next.
+// change replaces the file each second until the context ends, and notes when each
+// change is answered. A change that takes longer than a second delays the next. In
+// a quiet stretch the file is prepared all the same, and thrown away: writing it is
+// our own work, not the proxy's.
 func (c *changer) change(ctx context.Context, changing bool) ([]time.Duration, error) {
 	var applied []time.Duration
 	look := time.NewTicker(20 * time.Millisecond)
@@ -240,15 +244,17 @@ func (c *changer) change(ctx context.Context, changing bool) ([]time.Duration, e
 			return applied, nil
 		case <-look.C:
 		}
-		if changing && changed.IsZero() && time.Now().After(next) {
-			c.revision++
-			if err := c.gateway.writeRoutes(c.origin, c.options.routes, c.revision); err != nil {
+		if changed.IsZero() && time.Now().After(next) {
+			next = next.Add(time.Second)
+			if err := c.file.prepare(c.revision + 1); err != nil {
 				return applied, err
 			}
-			changed = time.Now()
-			next = next.Add(time.Second)
-			if err := syscall.Kill(c.process.pid(), syscall.SIGHUP); err != nil {
-				return applied, err
+			if changing {
+				c.revision++
+				changed = time.Now()
+				if err := errors.Join(c.file.replace(), syscall.Kill(c.process.pid(), syscall.SIGHUP)); err != nil {
+					return applied, err
+				}
 			}
 		}
 		err := c.see()

@@ -27,7 +27,7 @@ func (b *bench) start() (section, error) {
 	if err != nil {
 		return s, err
 	}
-	if err := large.writeRoutes(b.origin, b.options.routes, 0); err != nil {
+	if err := large.writeRoutes(b.origin, b.options.routes); err != nil {
 		return s, err
 	}
 	largeOnTwo := large
