@@ -76,7 +76,7 @@ type Keyed struct {
 
 // layout is a file as it is written. Its lists are decoded entry by entry.
 type layout struct {
-	Version   version         `doc:"The version of the configuration language." default:"1"`
+	Version   version         `doc:"The version of the configuration language." default:"1" min:"1" max:"1"`
 	Include   unit.List[Text] `doc:"Files whose entries join these, as patterns such as routes/*.yaml, relative to this file."`
 	Admin     *Admin          `doc:"Where metrics, health and readiness are served; absent: nowhere."`
 	Listeners []Listener      `doc:"Where clients connect."`
@@ -107,12 +107,12 @@ type Listener struct {
 	Name            Text               `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
 	Address         Address            `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
 	TrustedProxies  unit.List[Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields are believed, as addresses or CIDR ranges."`
-	EncodedSlash    string             `enum:"reject,keep" default:"reject" doc:"What to do with %2F, %5C and \\ in a path: answer 400, or keep them encoded."`
+	EncodedSlash    string             `enum:"reject,keep" default:"reject" doc:"What to do with %2F in a path: answer 400, or keep it, encoded, as a part of its segment. A backslash is always answered 400."`
 	MergeSlashes    bool               `default:"false" doc:"Whether several slashes in a row count as one."`
 	Underscores     string             `enum:"drop,keep" default:"drop" doc:"What to do with header fields whose name has an underscore: many origins cannot tell it from a hyphen."`
 	Limits          ListenerLimits     `doc:"How much a client may send and hold."`
 	Timeouts        ListenerTimeouts   `doc:"How long a client may take."`
-	MinimumBodyRate unit.Size          `default:"100B" doc:"How many bytes a second of a request's body must arrive, on average, once timeouts.body has passed; 0B: any rate will do."`
+	MinimumBodyRate unit.Size          `default:"100B" doc:"How many bytes a second of a request's body must arrive, on average, once half of timeouts.body has passed; 0B: any rate will do."`
 }
 
 // ListenerLimits bound what one client can use up.
@@ -122,7 +122,7 @@ type ListenerLimits struct {
 	HeaderFields          int       `default:"100" min:"1" max:"10000" doc:"The number of header fields; more are answered 431."`
 	TrailerBytes          unit.Size `default:"8KiB" min:"0B" max:"1MiB" doc:"The size of all trailer fields together."`
 	ChunkExtension        unit.Size `default:"256B" min:"0B" max:"64KiB" doc:"The longest extension of one chunk; extensions are dropped."`
-	Connections           int       `default:"20000" min:"1" doc:"The connections that may be open at once; others wait to be accepted."`
+	Connections           int       `default:"20000" min:"1" doc:"The connections that may be open at once; one more is answered 503 and closed."`
 	RequestsPerConnection int       `default:"0" min:"0" doc:"After how many requests a connection is closed; 0: never."`
 }
 

@@ -51,6 +51,7 @@ func dumpValue(b *strings.Builder, v reflect.Value, base int, indent string) {
 		fmt.Fprintf(b, "%q", x.Value)
 		dumpValue(b, reflect.ValueOf(x.Mark), base, indent)
 		return
+	case Path, Condition: // their String leaves out the place
 	case fmt.Stringer:
 		if v.Kind() != reflect.Pointer || !v.IsNil() {
 			b.WriteString(x.String())
@@ -94,6 +95,9 @@ func dumpTree(b *strings.Builder, t *tree, base int) {
 		b.WriteString("null")
 	case unit.Scalar:
 		fmt.Fprintf(b, "%q", t.text)
+		if t.broken {
+			b.WriteString("(broken)")
+		}
 		if t.plain {
 			fmt.Fprintf(b, "(%s)", t.look)
 		}

@@ -300,6 +300,9 @@ func (f *file) add(e entry) {
 // section decodes a top-level key that is no list of entries.
 func (f *file) section(w *walker, i int) {
 	key, value := &f.sections[i].key, &f.sections[i].value
+	if key.broken {
+		return
+	}
 	at, known := f.l.layout.byName[key.text]
 	if !known {
 		w.unknown(key, f.l.layout)

@@ -179,7 +179,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"path: x", `"x" does not have the form ^/`},
 		{"methods: [GET, PUT]", `x.yaml:1:16: "PUT" is not one of GET, POST`},
 		{"words: a", `this must be a list, not a text`},
-		{"words: [a, b, c]", `this must be at most 2 entries long`},
+		{"words: [a, b, c]", `this must have at most 2 entries`},
 		{"set: {a: b, a: c}", `x.yaml:1:13: "a" is given twice (x.yaml:1:7)`},
 		{"set: [a]", `this must be a mapping, not a list`},
 		{"windows: [{requests: 500}]", `x.yaml:1:22: more than anybody needs`},

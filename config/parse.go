@@ -99,10 +99,24 @@ func (p *parser) loadFault(text string, err error) (*tree, *syntax) {
 		message += ", " + fault.ContextMsg
 	}
 	mark := fault.Mark
-	if mark.Line == 0 {
-		mark = fault.ContextMark
+	end := strings.Count(strings.TrimRight(text, " \n"), "\n") + 1
+	if mark.Line == 0 || mark.Line > end && fault.ContextMark.Line > 0 {
+		mark = fault.ContextMark // what is not closed is more use than the end of the file
+	}
+	if tabAt(text, mark.Line, mark.Column) {
+		message = "a tab cannot indent: use spaces"
 	}
 	return nil, &syntax{max(1, mark.Line), max(1, mark.Column), message}
+}
+
+// tabAt says whether a tab stands at a place, before anything else on its line.
+func tabAt(text string, line, column int) bool {
+	for ; line > 1; line-- {
+		_, text, _ = strings.Cut(text, "\n")
+	}
+	text, _, _ = strings.Cut(text, "\n")
+	before := len(text) - len(strings.TrimLeft(text, " \t"))
+	return column >= 1 && column <= before && strings.Contains(text[:before], "\t")
 }
 
 // secondDocument finds the marker behind which a second document begins.
@@ -128,7 +142,7 @@ func (p *parser) problem(n *yaml.Node, message string) {
 // convert makes a tree of a node of the library. Faults are reported, and null
 // stands in their place.
 func (p *parser) convert(n *yaml.Node, depth int) tree {
-	t := tree{line: int32(n.Line), column: int32(n.Column)}
+	t := tree{line: int32(n.Line), column: int32(n.Column), broken: true}
 	if n.Anchor != "" {
 		p.anchors = true
 	}
@@ -140,6 +154,7 @@ func (p *parser) convert(n *yaml.Node, depth int) tree {
 		p.problem(n, "tags are not used here: leave out "+n.Tag+", and put a text that looks like something else into quotes")
 		return t
 	}
+	t.broken = false
 	switch n.Kind {
 	case yaml.AliasNode:
 		return p.alias(n, depth)
@@ -167,7 +182,7 @@ func (p *parser) alias(n *yaml.Node, depth int) tree {
 		if before <= maxAliased {
 			p.problem(n, "aliases repeat too much: no more than 100000 values in one file")
 		}
-		return tree{line: int32(n.Line), column: int32(n.Column)}
+		return tree{line: int32(n.Line), column: int32(n.Column), broken: true}
 	}
 	return p.convert(n.Alias, depth+1)
 }
@@ -203,6 +218,7 @@ func (p *parser) finish(t *tree, plain bool) string {
 	}
 	value, err := p.refs.expand(t.text)
 	if err != nil {
+		t.broken = true
 		return err.Error()
 	}
 	t.children = []tree{{text: t.text}}
@@ -215,32 +231,29 @@ func (p *parser) mapping(t *tree, n *yaml.Node, depth int) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		k := tree{kind: unit.Scalar, line: int32(key.Line), column: int32(key.Column), text: key.Value}
-		plain := key.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0
-		switch {
-		case key.Anchor != "" || key.Kind == yaml.AliasNode:
-			p.anchors = true
-			p.problem(key, "a key cannot have an anchor or be an alias")
-		case key.Kind != yaml.ScalarNode:
-			p.problem(key, "a key is a single word, not "+kindOf(key))
-		case key.Style&(yaml.TaggedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0:
-			p.problem(key, "a key is a single word")
-		default:
-			if message := keyFault(key.Value, plain); message != "" {
-				p.problem(key, message)
-			}
+		if message := p.keyFault(key); message != "" {
+			p.problem(key, message)
+			k.text, k.broken = "", true
 		}
 		t.children = append(t.children, k, p.convert(n.Content[i+1], depth+1))
 	}
 }
 
 // keyFault says what is wrong with a key, or "".
-func keyFault(key string, plain bool) string {
+func (p *parser) keyFault(key *yaml.Node) string {
 	switch {
-	case key == "":
+	case key.Anchor != "" || key.Kind == yaml.AliasNode:
+		p.anchors = true
+		return "a key cannot have an anchor or be an alias"
+	case key.Kind != yaml.ScalarNode:
+		return "a key is a single word, not " + kindOf(key)
+	case key.Style&(yaml.TaggedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		return "a key is a single word"
+	case key.Value == "":
 		return "a key is missing here"
-	case plain && key == "<<":
+	case key.Value == "<<" && key.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) == 0:
 		return "merge keys are not used here: write the keys out, or put an alias in place of the whole value"
-	case strings.Contains(key, "${"):
+	case strings.Contains(key.Value, "${"):
 		return "a reference cannot stand in a key"
 	}
 	return ""

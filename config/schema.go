@@ -26,6 +26,61 @@ func SchemaOf(settings any) []byte {
 	return s.indented()
 }
 
+// KindSchema is a kind of policy or target, for the schema of the whole document.
+type KindSchema struct {
+	Name       string
+	Doc        string // one sentence
+	Settings   any    // a value of its settings type, or a pointer to one
+	Credential any    // the same of its credentials; nil where it has none
+}
+
+// Schema is the JSON Schema of a whole document, with the settings of every kind.
+func Schema(policyKinds, targetKinds []KindSchema) []byte {
+	g := newGenerator()
+	defined := func(name string) func() *schema {
+		return func() *schema { return new(schema).set("$ref", "#/$defs/"+name) }
+	}
+	g.special[reflect.TypeFor[Policy]()] = defined("policy")
+	g.special[reflect.TypeFor[Credential]()] = defined("credential")
+	g.special[reflect.TypeFor[Route]()] = defined("route")
+	s := &schema{}
+	s.set("$schema", draft).set("title", "Sluice configuration")
+	s.join(g.object(g.plans.plan(reflect.TypeFor[layout]())))
+
+	var credentials []KindSchema
+	for _, k := range policyKinds {
+		if k.Credential != nil {
+			credentials = append(credentials, KindSchema{Name: k.Name, Doc: "What the policy " + k.Name + " knows the consumer by.", Settings: k.Credential})
+		}
+	}
+	g.done.set("policy", g.keyed(reflect.TypeFor[Policy](), policyKinds))
+	g.done.set("credential", g.keyed(reflect.TypeFor[Credential](), credentials))
+	g.done.set("route", g.keyed(reflect.TypeFor[Route](), targetKinds))
+	g.define(s)
+	return s.indented()
+}
+
+// keyed is the schema of a mapping that has exactly one of the kinds among its keys.
+func (g *generator) keyed(t reflect.Type, kinds []KindSchema) *schema {
+	s := g.object(g.plans.plan(t))
+	s.set("additionalProperties", false)
+	properties := s.values[slices.Index(s.keys, "properties")].(*schema)
+	var one []any
+	for _, k := range kinds {
+		settings := &schema{}
+		if k.Doc != "" {
+			settings.set("description", k.Doc)
+		}
+		settings.join(g.of(g.plans.plan(settingsType(k.Settings))))
+		properties.set(k.Name, settings)
+		one = append(one, new(schema).set("required", []any{k.Name}))
+	}
+	if len(one) == 0 {
+		return s.set("not", &schema{}) // nothing can stand here
+	}
+	return s.set("oneOf", one)
+}
+
 func settingsType(settings any) reflect.Type {
 	t := reflect.TypeOf(settings)
 	for t.Kind() == reflect.Pointer {
@@ -215,6 +270,9 @@ func (g *generator) object(p *typePlan) *schema {
 	s := typed("object").set("properties", properties)
 	if len(required) > 0 {
 		s.set("required", required)
+	}
+	if p.rest != nil {
+		return s
 	}
 	return s.set("additionalProperties", false)
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -31,8 +33,18 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s differs (go test -update rewrites it):\n%s", path, got)
+		t.Errorf("%s differs (go test -update rewrites it): %s", path, firstDifference(got, want))
 	}
+}
+
+func firstDifference(got, want []byte) string {
+	have, need := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	for i := range have {
+		if i >= len(need) || have[i] != need[i] {
+			return fmt.Sprintf("line %d is\n%s", i+1, have[i])
+		}
+	}
+	return "lines are missing at the end"
 }
 
 func TestSchemaOfEveryKindOfField(t *testing.T) {
@@ -76,3 +88,5 @@ func TestTypesThatContainThemselves(t *testing.T) {
 		t.Errorf("got %s", table)
 	}
 }
+
+func newValue(p *typePlan) reflect.Value { return reflect.New(p.typ).Elem() }

@@ -21,6 +21,10 @@ func SettingsTable(settings any) string {
 		}
 		t.row("(the value itself)", t.kind(p, nil), "", "")
 	}
+	return t.text()
+}
+
+func (t *table) text() string {
 	return "| Setting | Type | Default | Meaning |\n|---|---|---|---|\n" + strings.Join(t.lines, "")
 }
 

@@ -16,6 +16,7 @@ type tree struct {
 	// expanded says that a reference was put into text; children[0].text is then
 	// what was written.
 	expanded bool
+	broken   bool  // a problem with it was reported: there is nothing to add
 	line     int32 // from 1 within the chunk that was parsed
 	column   int32 // from 1, in characters
 	text     string

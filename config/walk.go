@@ -17,6 +17,7 @@ import (
 type walker struct {
 	at       place
 	problems Problems
+	broken   int // values that were passed over because a problem with them is known
 	// unbound leaves the place out of Nodes that are stored in values: the value
 	// outlives the document.
 	unbound bool
@@ -28,9 +29,9 @@ func (w *walker) problem(t *tree, format string, arguments ...any) {
 
 // value fills v from t.
 func (w *walker) value(t *tree, v reflect.Value, p *typePlan) {
-	before := len(w.problems)
+	before := len(w.problems) + w.broken
 	w.fill(t, v, p)
-	if !p.validates || len(w.problems) > before {
+	if !p.validates || len(w.problems)+w.broken > before {
 		return
 	}
 	if err := v.Addr().Interface().(interface{ Validate() error }).Validate(); err != nil {
@@ -39,6 +40,10 @@ func (w *walker) value(t *tree, v reflect.Value, p *typePlan) {
 }
 
 func (w *walker) fill(t *tree, v reflect.Value, p *typePlan) {
+	if t.broken {
+		w.broken++
+		return
+	}
 	switch p.class {
 	case classPointer:
 		v.Set(reflect.New(p.elem.typ))
@@ -289,7 +294,7 @@ func (w *walker) duplicates(t *tree) {
 	first := make(map[string]*tree, len(t.children)/2)
 	for i := 0; i < len(t.children); i += 2 {
 		key := &t.children[i]
-		if other, ok := first[key.text]; ok && key.text != "" {
+		if other, ok := first[key.text]; ok && !key.broken {
 			w.twice(key, other)
 			continue
 		}
@@ -316,6 +321,10 @@ func (w *walker) structure(t *tree, v reflect.Value, p *typePlan) {
 	given := uint64(0) // plans have no more than 64 fields
 	for i := 0; i < len(t.children); i += 2 {
 		key, child := &t.children[i], &t.children[i+1]
+		if key.broken {
+			w.broken++
+			continue
+		}
 		at, known := p.byName[key.text]
 		if !known {
 			w.other(t, key, child, v, p)
@@ -370,9 +379,6 @@ func keyOf(t *tree, name string) *tree {
 }
 
 func (w *walker) unknown(key *tree, p *typePlan) {
-	if key.text == "" {
-		return // the parser has said so
-	}
 	names := make([]string, len(p.fields))
 	for i, f := range p.fields {
 		names[i] = f.name
@@ -399,7 +405,7 @@ func (w *walker) obey(t *tree, v reflect.Value, p *typePlan, r *rules) {
 	for p.class == classPointer {
 		v, p = v.Elem(), p.elem
 	}
-	size, of := 0.0, ""
+	size, be, of := 0.0, "be", ""
 	if p.class == classMarked {
 		v = v.Field(0)
 	}
@@ -414,7 +420,7 @@ func (w *walker) obey(t *tree, v reflect.Value, p *typePlan, r *rules) {
 		size, of = float64(utf8.RuneCountInString(v.String())), " characters long"
 		w.word(t, v.String(), p, r)
 	case v.Kind() == reflect.Slice:
-		size, of = float64(v.Len()), " entries long"
+		size, be, of = float64(v.Len()), "have", " entries"
 		for i := range v.Len() {
 			item := v.Index(i)
 			if p.elem.class == classMarked {
@@ -428,11 +434,18 @@ func (w *walker) obey(t *tree, v reflect.Value, p *typePlan, r *rules) {
 		return
 	}
 	if r.min != nil && size < *r.min {
-		w.problem(t, "this must be at least %s%s", r.minText, of)
+		w.problem(t, "this must %s at least %s%s", be, r.minText, singular(of, r.minText))
 	}
 	if r.max != nil && size > *r.max {
-		w.problem(t, "this must be at most %s%s", r.maxText, of)
+		w.problem(t, "this must %s at most %s%s", be, r.maxText, singular(of, r.maxText))
 	}
+}
+
+func singular(of, number string) string {
+	if number != "1" {
+		return of
+	}
+	return strings.NewReplacer("entries", "entry", "characters", "character").Replace(of)
 }
 
 // item is the i-th value of a list, or the one value that stands for a list.
@@ -454,6 +467,10 @@ func (w *walker) word(t *tree, s string, p *typePlan, r *rules) {
 			if meant := Nearest(s, r.enum); meant != "" {
 				near = fmt.Sprintf("; did you mean %q?", meant)
 			}
+		}
+		if len(r.enum) == 1 {
+			w.problem(t, "%s is not %s, the only choice", shown, r.enum[0])
+			return
 		}
 		w.problem(t, "%s is not one of %s%s", shown, strings.Join(r.enum, ", "), near)
 	}
