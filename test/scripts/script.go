@@ -43,17 +43,6 @@ routes:
   - { name: all, match: { path: /** }, upstream: origin }
 `
 
-// Raw says whether a script spells bytes of HTTP/1 for clients, so that it can be
-// played over no other wire.
-func (s *Script) Raw() bool {
-	for _, step := range s.Steps {
-		if strings.HasPrefix(step.Words[0], "client") && len(step.Words) > 1 && (step.Words[1] == "sends" || step.Words[1] == "receives") {
-			return true
-		}
-	}
-	return false
-}
-
 // Find lists the scripts below a folder.
 func Find(dir string) ([]string, error) {
 	var found []string
