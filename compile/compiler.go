@@ -79,7 +79,6 @@ type Result struct {
 	Reused, Built int
 
 	upstreams map[string]*sharedUpstream
-	routes    map[*config.Route]*sharedRoute
 	owned     []*sharedRoute // one for each entry of the document
 	top       *topLevel
 }
@@ -118,7 +117,6 @@ func (c *Compiler) compile(doc *config.Document, pace func(), dry bool) (*Result
 		result: &Result{
 			Document:  doc,
 			upstreams: map[string]*sharedUpstream{},
-			routes:    make(map[*config.Route]*sharedRoute, len(doc.Routes)),
 			owned:     make([]*sharedRoute, 0, len(doc.Routes)),
 		},
 	}

@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/sluice-gateway/sluice/config"
@@ -12,42 +14,22 @@ import (
 // stages is the number of stages.
 const stages = int(policy.Transform) + 1
 
-// chain is compiled policies, by stage and then as they were written.
+// chain is policies while they are compiled: by stage, and then as they were
+// written.
 type chain struct {
 	steps   [stages][]engine.Step
-	leases  []*policy.Lease
+	closers []func() error // of hooks, and of what they kept
 	vouched []string
 	count   int
 }
 
-// flat is the policies of some stages in one list.
-func (c *chain) flat(from policy.Stage) []engine.Step {
-	all := make([]engine.Step, 0, c.count)
-	for _, steps := range c.steps[from:] {
-		all = append(all, steps...)
+// closeAll ends policies and gives back what they kept.
+func closeAll(closers []func() error) error {
+	var errs []error
+	for _, closer := range closers {
+		errs = append(errs, closer())
 	}
-	return all
-}
-
-// close ends the policies and gives back what they kept.
-func (c *chain) close() error {
-	var first error
-	note := func(err error) {
-		if first == nil {
-			first = err
-		}
-	}
-	for _, steps := range c.steps {
-		for i := range steps {
-			if steps[i].Hooks.Close != nil {
-				note(steps[i].Hooks.Close())
-			}
-		}
-	}
-	for _, lease := range c.leases {
-		note(lease.Close())
-	}
-	return first
+	return errors.Join(errs...)
 }
 
 // place is where policies stand: it turns what belongs to an entry of the document
@@ -136,17 +118,11 @@ func (b *build) consumer(top *topLevel, item config.Item[config.Consumer]) {
 		consumer.GroupList += group.Value
 	}
 	for _, credential := range c.Credentials {
-		if len(credential.Kinds) != 1 {
-			b.add(item.Problem(c.Name.Mark, "each credential of "+c.Name.Value+" has exactly one kind"))
+		keyed := b.one(item, credential.Kinds, b.compiler.credentialKinds(), "credential")
+		if keyed == nil {
 			continue
 		}
-		keyed := credential.Kinds[0]
-		kind, ok := b.compiler.policies[keyed.Kind]
-		if !ok || kind.NewCredential() == nil {
-			known := b.compiler.credentialKinds()
-			b.add(item.Problem(keyed.Mark, "there is no credential "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "credentials")))
-			continue
-		}
+		kind := b.compiler.policies[keyed.Kind]
 		settings := item.Node(keyed.Settings)
 		b.add(hideQuotes(settings.Decode(kind.NewCredential())))
 		top.credentials[kind.Name] = append(top.credentials[kind.Name], policy.CredentialOf{Consumer: consumer, Settings: settings})
@@ -186,22 +162,17 @@ func (c counter) name(kind string) string {
 
 // policy compiles one policy into its stage.
 func (b *build) policy(into *chain, at place, p *config.Policy, where policy.Place, names counter, rooms *int) {
-	if len(p.Kinds) != 1 {
-		b.add(at.Problem(b.markOf(p), "a policy has exactly one kind, such as rate_limit: {…}"))
+	keyed := b.one(at, p.Kinds, b.compiler.names, "policy", "on_fault")
+	if keyed == nil {
 		return
 	}
-	keyed := p.Kinds[0]
-	kind, ok := b.compiler.policies[keyed.Kind]
-	if !ok {
-		b.add(at.Problem(keyed.Mark, "there is no policy "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, b.compiler.names, "policies")))
-		return
-	}
+	kind := b.compiler.policies[keyed.Kind]
 	where.Name = names.name(kind.Name)
 	lease := b.compiler.keeper.Lease()
 	top := b.result.top
 	env := &policy.Env{
 		Place:       where,
-		Logger:      b.compiler.options.Logger.With("policy", kind.Name, "route", where.Route),
+		Logger:      b.compiler.options.Logger,
 		Metrics:     b.compiler.options.Metrics,
 		Credentials: func(kind string) []policy.CredentialOf { return top.credentials[kind] },
 		Dry:         b.dry,
@@ -217,7 +188,12 @@ func (b *build) policy(into *chain, at place, p *config.Policy, where policy.Pla
 		_ = lease.Close()
 		return
 	}
-	into.leases = append(into.leases, lease)
+	if hooks.Close != nil {
+		into.closers = append(into.closers, hooks.Close)
+	}
+	if !lease.Empty() {
+		into.closers = append(into.closers, lease.Close)
+	}
 	into.count++
 	into.steps[kind.Stage] = append(into.steps[kind.Stage], engine.Step{
 		Kind:    kind.Name,
@@ -228,11 +204,23 @@ func (b *build) policy(into *chain, at place, p *config.Policy, where policy.Pla
 	})
 }
 
-func (b *build) markOf(p *config.Policy) config.Mark {
-	if len(p.Kinds) > 0 {
-		return p.Kinds[len(p.Kinds)-1].Mark
+// one returns the one key that is a known kind, or nil. Unknown kinds are reported
+// with the nearest word that may stand there, and so is a second kind.
+func (b *build) one(at place, given []config.Keyed, kinds []string, what string, others ...string) *config.Keyed {
+	var found *config.Keyed
+	for i := range given {
+		keyed := &given[i]
+		switch {
+		case !slices.Contains(kinds, keyed.Kind):
+			known := append(slices.Clone(kinds), others...)
+			b.add(at.Problem(keyed.Mark, "there is no "+what+" "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "keys here")))
+		case found != nil:
+			b.add(at.Problem(keyed.Mark, "there is exactly one "+what+" in each entry of the list: here are "+found.Kind+" and "+keyed.Kind))
+		default:
+			found = keyed
+		}
 	}
-	return p.OnFault.Mark
+	return found
 }
 
 func onFault(p *config.Policy, stage policy.Stage) policy.OnFault {

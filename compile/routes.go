@@ -2,6 +2,8 @@ package compile
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/sluice-gateway/sluice/config"
@@ -13,12 +15,22 @@ import (
 
 // sharedRoute is a compiled route that several snapshots may use.
 type sharedRoute struct {
+	from      *config.Route
 	route     engine.Route
 	rule      route.Rule
-	top       *topLevel
 	upstreams []*sharedUpstream
-	chain     chain
+	closers   []func() error // of its policies
+	vouched   []string
 	users     int // snapshots; guarded by Compiler.mu
+}
+
+// close ends the route's policies and its target.
+func (r *sharedRoute) close() error {
+	err := closeAll(r.closers)
+	if r.route.Target.Close != nil {
+		err = errors.Join(err, r.route.Target.Close())
+	}
+	return err
 }
 
 // paceEvery is after how many routes compile lets others run.
@@ -30,58 +42,92 @@ func (b *build) routes() {
 	for _, item := range b.doc.Listeners {
 		listeners[item.Value.Name.Value] = true
 	}
-	reused := make([]*sharedRoute, 0, len(b.doc.Routes))
+	before := b.earlierRoutes()
 	for i, item := range b.doc.Routes {
 		if i%paceEvery == 0 {
 			b.pace()
 		}
-		r := b.reuseRoute(item.Value)
-		if r == nil {
+		r := before.find(item.Value)
+		if r != nil && b.unchanged(r) {
+			b.result.Reused++
+		} else {
 			r = b.newRoute(item, listeners)
 			b.result.Built++
-		} else {
-			b.result.Reused++
 		}
-		if r == nil {
-			continue
+		if r != nil {
+			b.result.owned = append(b.result.owned, r)
 		}
-		b.result.routes[item.Value] = r
-		reused = append(reused, r)
 	}
 	b.compiler.mu.Lock()
-	for _, r := range reused {
+	for _, r := range b.result.owned {
 		r.users++
 	}
 	b.compiler.mu.Unlock()
-	b.result.owned = reused
 }
 
-// reuseRoute returns the compiled route of before, if everything that it was made of is
-// still the same.
-func (b *build) reuseRoute(from *config.Route) *sharedRoute {
+// earlierRoutes are the compiled routes of before, each of which is found once at
+// most. Most stand where they stood; only for those that do not a map is made.
+type earlierRoutes struct {
+	list  []*sharedRoute
+	next  int
+	index map[*config.Route]*sharedRoute
+	taken map[*sharedRoute]bool
+}
+
+func (b *build) earlierRoutes() *earlierRoutes {
 	if b.old == nil || b.old.top != b.result.top {
-		return nil
+		return &earlierRoutes{}
 	}
-	old, ok := b.old.routes[from]
-	if !ok {
-		return nil
-	}
-	if _, twice := b.result.routes[from]; twice {
-		return nil
-	}
-	for _, u := range old.upstreams {
-		if b.result.upstreams[u.Name()] != u {
-			return nil
+	return &earlierRoutes{list: b.old.owned, taken: map[*sharedRoute]bool{}}
+}
+
+// lookAhead is how many routes may have been taken out in one place before the map
+// is needed.
+const lookAhead = 8
+
+func (e *earlierRoutes) find(from *config.Route) *sharedRoute {
+	for i := e.next; i < min(e.next+lookAhead, len(e.list)); i++ {
+		if e.list[i].from == from && !e.taken[e.list[i]] {
+			e.next = i + 1
+			return e.list[i]
 		}
 	}
-	return old
+	return e.elsewhere(from)
+}
+
+func (e *earlierRoutes) elsewhere(from *config.Route) *sharedRoute {
+	if len(e.list) == 0 {
+		return nil
+	}
+	if e.index == nil {
+		e.index = make(map[*config.Route]*sharedRoute, len(e.list))
+		for _, r := range e.list {
+			e.index[r.from] = r
+		}
+	}
+	r := e.index[from]
+	if r == nil || e.taken[r] {
+		return nil
+	}
+	e.taken[r] = true
+	return r
+}
+
+// unchanged says whether the upstreams of a compiled route are still the same.
+func (b *build) unchanged(r *sharedRoute) bool {
+	for _, u := range r.upstreams {
+		if b.result.upstreams[u.Name()] != u {
+			return false
+		}
+	}
+	return true
 }
 
 func (b *build) newRoute(item config.Item[config.Route], listeners map[string]bool) *sharedRoute {
 	from := item.Value
 	before := len(b.problems)
 	top := b.result.top
-	r := &sharedRoute{top: top}
+	r := &sharedRoute{from: from}
 	r.route.Name = from.Name.Value
 	r.rule = b.rule(item, listeners)
 	for _, upgrade := range from.Upgrades {
@@ -89,18 +135,17 @@ func (b *build) newRoute(item config.Item[config.Route], listeners map[string]bo
 	}
 	r.route.Metrics = b.compiler.options.Gateway.Route(from.Name.Value)
 	b.target(r, item)
+	var own chain
 	if len(from.Policies) > 0 {
 		rooms, names := top.rooms, counter{}
 		for i := range from.Policies {
-			b.policy(&r.chain, item, &from.Policies[i], policy.Place{Route: from.Name.Value}, names, &rooms)
+			b.policy(&own, item, &from.Policies[i], policy.Place{Route: from.Name.Value}, names, &rooms)
 		}
 	}
-	r.route.Steps = mergeSteps(&top.chain, &r.chain)
+	r.route.Steps = mergeSteps(&top.chain, &own)
+	r.closers, r.vouched = own.closers, own.vouched
 	if len(b.problems) > before {
-		_ = r.chain.close()
-		if r.route.Target.Close != nil {
-			_ = r.route.Target.Close()
-		}
+		_ = r.close()
 		return nil
 	}
 	return r
@@ -125,31 +170,20 @@ func mergeSteps(top, own *chain) []engine.Step {
 // target builds the route's one target.
 func (b *build) target(r *sharedRoute, item config.Item[config.Route]) {
 	from := item.Value
-	for i := range from.Targets {
-		keyed := &from.Targets[i]
-		kind, ok := b.compiler.targets[keyed.Kind]
-		if !ok {
-			known := append(append([]string{}, b.compiler.kinds...), "name", "match", "policies", "upgrades")
-			b.add(item.Problem(keyed.Mark, "a route has no key "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "targets")))
-			continue
-		}
-		if i > 0 {
-			b.add(item.Problem(keyed.Mark, "a route has exactly one target: here are "+from.Targets[0].Kind+" and "+keyed.Kind))
-			continue
-		}
-		f := &finder{build: b}
-		env := &target.Env{Route: from.Name.Value, Logger: b.compiler.options.Logger, Upstream: f.find, Dry: b.dry}
-		settings := item.Node(keyed.Settings)
-		handler, err := kind.Build(settings, env)
-		if err != nil {
-			b.add(settings.Locate(err))
-			continue
-		}
-		r.route.Target, r.route.Kind, r.upstreams = handler, kind.Name, f.found
+	keyed := b.one(item, from.Targets, b.compiler.kinds, "target", "name", "match", "policies", "upgrades")
+	if keyed == nil {
+		return
 	}
-	if len(from.Targets) == 0 {
-		b.add(item.Problem(from.Name.Mark, "the route has no target"+config.Meant("", b.compiler.kinds, "targets")))
+	kind := b.compiler.targets[keyed.Kind]
+	f := &finder{build: b}
+	env := &target.Env{Route: from.Name.Value, Logger: b.compiler.options.Logger, Upstream: f.find, Dry: b.dry}
+	settings := item.Node(keyed.Settings)
+	handler, err := kind.Build(settings, env)
+	if err != nil {
+		b.add(settings.Locate(err))
+		return
 	}
+	r.route.Target, r.route.Kind, r.upstreams = handler, kind.Name, f.found
 }
 
 // rule makes what the matcher needs.
@@ -215,23 +249,21 @@ func (b *build) condition(item config.Item[config.Route], name string, c *config
 // table builds the matcher.
 func (b *build) table() {
 	r := b.result
-	rules := make([]route.Rule, len(r.owned))
+	rules := make([]*route.Rule, len(r.owned))
 	r.Snapshot.Routes = make([]*engine.Route, len(r.owned))
 	vouched := map[string]bool{}
 	for i, shared := range r.owned {
-		rules[i] = shared.rule
+		rules[i] = &shared.rule
 		r.Snapshot.Routes[i] = &shared.route
-		for _, name := range shared.chain.vouched {
+		for _, name := range shared.vouched {
 			vouched[name] = true
 		}
 	}
 	for _, name := range r.top.chain.vouched {
 		vouched[name] = true
 	}
-	for name := range vouched {
-		r.Snapshot.Vouched = append(r.Snapshot.Vouched, name)
-	}
-	table, shadows, err := route.Build(rules, b.pace)
+	r.Snapshot.Vouched = slices.Sorted(maps.Keys(vouched))
+	table, shadows, err := route.BuildFrom(rules, b.pace)
 	if err != nil {
 		b.add(&config.Problem{Position: config.Position{File: b.doc.Main, Line: 1, Column: 1}, Message: err.Error()})
 		return
@@ -274,16 +306,13 @@ func (r *Result) release(c *Compiler) error {
 	}
 	c.mu.Unlock()
 	for _, shared := range routes {
-		errs = append(errs, shared.chain.close())
-		if shared.route.Target.Close != nil {
-			errs = append(errs, shared.route.Target.Close())
-		}
+		errs = append(errs, shared.close())
 	}
 	for _, u := range upstreams {
 		errs = append(errs, u.Close())
 	}
 	if lastTop {
-		errs = append(errs, r.top.chain.close())
+		errs = append(errs, closeAll(r.top.chain.closers))
 	}
 	return errors.Join(errs...)
 }

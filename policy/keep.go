@@ -61,6 +61,9 @@ func (l *Lease) take(key string, open func(old io.Closer) (io.Closer, error)) (i
 	return value, nil
 }
 
+// Empty says that nothing is held: there is nothing to give back.
+func (l *Lease) Empty() bool { return len(l.held) == 0 }
+
 // Close gives everything back and closes what nobody else holds.
 func (l *Lease) Close() error {
 	k := l.keeper

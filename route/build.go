@@ -46,6 +46,16 @@ type Shadow struct{ Rule, By int }
 // many rules takes milliseconds. Build is not on the request path and keeps
 // nothing but the table and the slices of conditions, methods and listeners.
 func Build(rules []Rule, pace func()) (*Table, []Shadow, error) {
+	pointers := make([]*Rule, len(rules))
+	for i := range rules {
+		pointers[i] = &rules[i]
+	}
+	return BuildFrom(pointers, pace)
+}
+
+// BuildFrom is Build for rules that stand elsewhere and need not be copied: at a
+// reload most of them are those of before.
+func BuildFrom(rules []*Rule, pace func()) (*Table, []Shadow, error) {
 	b := &builder{
 		table:   &Table{seed: rand.Uint64(), more: make([]extras, 1), nameLists: make([]nameList, 1)},
 		rules:   rules,
@@ -59,7 +69,7 @@ func Build(rules []Rule, pace func()) (*Table, []Shadow, error) {
 	}
 	for i := range rules {
 		b.step()
-		if err := b.add(uint32(i), &rules[i]); err != nil {
+		if err := b.add(uint32(i), rules[i]); err != nil {
 			return nil, nil, fmt.Errorf("route: rule %d %q: %w", i, rules[i].Name, err)
 		}
 	}
@@ -74,7 +84,7 @@ func Build(rules []Rule, pace func()) (*Table, []Shadow, error) {
 
 type builder struct {
 	table *Table
-	rules []Rule
+	rules []*Rule
 	pace  func()
 	steps int
 
@@ -157,7 +167,7 @@ func (b *builder) step() {
 func (b *builder) reserve() error {
 	entries, hosts, text, last := 0, 0, 0, ""
 	for i := range b.rules {
-		r := &b.rules[i]
+		r := b.rules[i]
 		entries += max(1, len(r.Hosts)) * max(1, len(r.Paths))
 		if entries > MaxEntries {
 			return fmt.Errorf("route: the rules have more than %d pairs of a host and a path: rule %d %q is one too many", MaxEntries, i, r.Name)

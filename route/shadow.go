@@ -47,7 +47,7 @@ func (b *builder) shadows() []Shadow {
 
 // above returns the rule whose entry is in the way of entry j of a node, or -1.
 func (b *builder) above(n *draft, list []entry, j int) int {
-	below := &b.rules[list[j].rule]
+	below := b.rules[list[j].rule]
 	kind := b.table.forms[n.form].kind
 	if kind != expression {
 		if rule := b.covering(list[:j], list[j].rule); rule >= 0 {
@@ -67,7 +67,7 @@ func (b *builder) above(n *draft, list []entry, j int) int {
 // whenever another one does, or -1.
 func (b *builder) covering(entries []entry, below uint32) int {
 	for i := range entries[:min(len(entries), shadowReach)] {
-		if rule := entries[i].rule; rule != below && covers(&b.rules[rule], &b.rules[below]) {
+		if rule := entries[i].rule; rule != below && covers(b.rules[rule], b.rules[below]) {
 			return int(rule)
 		}
 	}

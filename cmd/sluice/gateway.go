@@ -123,9 +123,12 @@ func (g *gateway) releaseWith(s *engine.Snapshot, log *sharedLog) {
 func (g *gateway) settled(next, before *compile.Result, took time.Duration) {
 	now := time.Now()
 	g.metrics.Applied(g.revision, next.Document.Hash, now)
-	routes := make(map[string]bool, len(next.Snapshot.Routes))
+	routes := map[string]bool{} // Only those that count for themselves: a thousand at most.
+	other := g.metrics.Route(observe.Other)
 	for _, r := range next.Snapshot.Routes {
-		routes[r.Name] = true
+		if r.Metrics != other {
+			routes[r.Name] = true
+		}
 	}
 	upstreams := map[string]bool{}
 	for _, u := range next.Upstreams {
