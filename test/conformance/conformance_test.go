@@ -35,9 +35,6 @@ func newBench(t *testing.T) *bench {
 	if b.origin, err = rig.NewOrigin(); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.origin.Up(); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(b.origin.Close)
 	config := fmt.Sprintf(`
 admin: { address: %q }

@@ -24,10 +24,14 @@ type Origin struct {
 	requests []*Message
 }
 
-// NewOrigin reserves an address; Up makes it listen.
+// NewOrigin returns an origin that listens.
 func NewOrigin() (*Origin, error) {
 	address, err := FreeAddress()
-	return &Origin{Address: address, waiting: make(chan *net.TCPConn, 10000)}, err
+	if err != nil {
+		return nil, err
+	}
+	o := &Origin{Address: address, waiting: make(chan *net.TCPConn, 10000)}
+	return o, o.Up()
 }
 
 // Up listens; it does nothing where that is so already.

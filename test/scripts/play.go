@@ -85,11 +85,6 @@ func (p *play) prepare() error {
 		}
 		p.names[name] = address
 	}
-	for _, o := range p.origins {
-		if err := o.Up(); err != nil {
-			return err
-		}
-	}
 	for name, text := range p.script.Files {
 		if err := p.write(name, text); err != nil {
 			return err
