@@ -37,6 +37,7 @@ type Compiler struct {
 	targets  map[string]*target.Kind
 	names    []string // of policies
 	kinds    []string // of targets
+	metrics  map[string]*observe.PolicyMetrics
 	keeper   *policy.Keeper
 
 	mu   sync.Mutex // guards the users of everything that snapshots share
@@ -48,6 +49,7 @@ func New(options Options) *Compiler {
 	c := &Compiler{
 		options:  options,
 		policies: map[string]*policy.Kind{},
+		metrics:  map[string]*observe.PolicyMetrics{},
 		targets:  map[string]*target.Kind{},
 		keeper:   policy.NewKeeper(),
 	}
@@ -55,6 +57,7 @@ func New(options Options) *Compiler {
 		k := &options.Policies[i]
 		c.policies[k.Name] = k
 		c.names = append(c.names, k.Name)
+		c.metrics[k.Name] = options.Gateway.Policy(k.Name)
 	}
 	for i := range options.Targets {
 		k := &options.Targets[i]
@@ -173,9 +176,7 @@ func (b *build) add(err error) {
 func (b *build) listeners() {
 	r := b.result
 	r.Snapshot = &engine.Snapshot{Hash: b.doc.Hash}
-	if b.compiler.options.Gateway != nil {
-		r.Snapshot.Unmatched = b.compiler.options.Gateway.Route(observe.Unmatched)
-	}
+	r.Snapshot.Unmatched = b.compiler.options.Gateway.Route(observe.Unmatched)
 	taken := map[string]string{}
 	for _, item := range b.doc.Listeners {
 		l := item.Value

@@ -200,7 +200,7 @@ func (b *build) policy(into *chain, at place, p *config.Policy, where policy.Pla
 		Name:    where.Name,
 		Hooks:   hooks,
 		OnFault: onFault(p, kind.Stage),
-		Metrics: b.compiler.options.Gateway.Policy(kind.Name),
+		Metrics: b.compiler.metrics[kind.Name],
 	})
 }
 

@@ -1,0 +1,52 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sluice-gateway/sluice/engine"
+)
+
+// dump writes a result so that a reader sees what the document came to.
+func dump(r *Result) string {
+	var b strings.Builder
+	for _, l := range r.Listeners {
+		fmt.Fprintf(&b, "listener %s at %s\n", l.Name, l.Address)
+	}
+	for _, u := range r.Upstreams {
+		fmt.Fprintf(&b, "upstream %s:", u.Name())
+		for _, e := range u.Config().Endpoints {
+			fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
+		}
+		b.WriteByte('\n')
+	}
+	if len(r.Snapshot.Edge) > 0 {
+		fmt.Fprintf(&b, "before matching:%s\n", steps(r.Snapshot.Edge))
+	}
+	for i, route := range r.Snapshot.Routes {
+		rule := r.owned[i].rule
+		fmt.Fprintf(&b, "route %s\n  match:", route.Name)
+		fmt.Fprintf(&b, " hosts %v, paths %v, methods %v, headers %v, query %v, listeners %v\n", rule.Hosts, rule.Paths, rule.Methods, rule.Headers, rule.Query, rule.Listeners)
+		if len(route.Steps) > 0 {
+			fmt.Fprintf(&b, "  policies:%s\n", steps(route.Steps))
+		}
+		fmt.Fprintf(&b, "  target: %s %v", route.Kind, route.Target.Upstreams)
+		if len(route.Upgrades) > 0 {
+			fmt.Fprintf(&b, ", upgrades %v", route.Upgrades)
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "vouched: %v\n", r.Snapshot.Vouched)
+	for _, w := range r.Warnings {
+		fmt.Fprintf(&b, "warning: %v\n", w)
+	}
+	return b.String()
+}
+
+func steps(list []engine.Step) string {
+	var b strings.Builder
+	for _, s := range list {
+		fmt.Fprintf(&b, " %s (on fault %s)", s.Name, s.OnFault)
+	}
+	return b.String()
+}
