@@ -42,12 +42,7 @@ gen: ## write all generated files anew: schemas, tables in the documentation
 	$(GO) run ./tools/gen
 
 fuzz: ## each fuzz target for FUZZTIME (10s)
-	@grep -rn --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]*' . | sort | \
-	while IFS=: read -r file _ func; do \
-		name=$${func#func }; dir=$$(dirname $$file); \
-		echo "$$dir $$name"; \
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
-	done
+	tools/fuzz.sh $(FUZZTIME)
 
 bench: build ## compare with nginx, HAProxy and Caddy; BENCH="-quick -only bare", BENCH=-write
 	tools/setup/bench.sh
