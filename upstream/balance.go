@@ -127,7 +127,13 @@ func gcd(a, b int) int {
 }
 
 func (r *roundRobin) pick(tried triedSet) *Endpoint {
-	e := r.endpoints[r.schedule[r.next.Add(1)%uint64(len(r.schedule))]]
+	n := uint64(len(r.schedule))
+	if tried == 0 {
+		return r.endpoints[r.schedule[r.next.Add(1)%n]]
+	}
+	// A further try takes nobody's turn: with two endpoints, one of them down, every
+	// request would begin with that one.
+	e := r.endpoints[r.schedule[rand.Uint64N(n)]]
 	if tried.has(e.index) {
 		return untried(r.endpoints, e, tried)
 	}
@@ -173,8 +179,9 @@ type leastRequest struct{ *weighted }
 
 func (l *leastRequest) pick(tried triedSet) *Endpoint {
 	a, b := l.weighted.pick(tried), l.weighted.pick(tried)
-	// The weights are in the draw already; the load is compared per weight.
-	if (b.active.Load()+1)*int64(a.weight) < (a.active.Load()+1)*int64(b.weight) {
+	// Where both are idle the draw decides, in which the weights are already; the load
+	// is compared per weight.
+	if b.active.Load()*int64(a.weight) < a.active.Load()*int64(b.weight) {
 		return b
 	}
 	return a

@@ -35,12 +35,30 @@ func (e *Endpoint) Active() int64 { return e.active.Load() }
 func (e *Endpoint) Connections() (open, idle int) { return e.pool.size() }
 
 // roundTrip sends a request over a connection of this endpoint. A request that
-// names no host gets the endpoint's.
+// names no host gets the endpoint's, for this try only.
 func (e *Endpoint) roundTrip(conn *http1.ClientConn, x *message.Exchange, req *message.Request, resp *message.Response) *http1.Failure {
-	if req.Authority == "" {
+	e.active.Add(1)
+	returned := false
+	defer e.panicked(conn, &returned)
+	nameless := req.Authority == ""
+	if nameless {
 		req.Authority = e.address
 	}
-	return conn.RoundTrip(x, req, resp)
+	failure := conn.RoundTrip(x, req, resp)
+	if nameless {
+		req.Authority = ""
+	}
+	returned = true
+	return failure
+}
+
+// panicked gives up a connection on which a panic passed by, from a body that a
+// policy has wrapped, say: nobody else would.
+func (e *Endpoint) panicked(conn *http1.ClientConn, returned *bool) {
+	if !*returned {
+		conn.Close()
+		e.Dead(conn)
+	}
 }
 
 // Idle implements http1.ConnPool.

@@ -63,36 +63,53 @@ func (p *pool) take(x *message.Exchange, fresh bool) (*http1.ClientConn, *http1.
 		old.Close()
 		return p.dial(x)
 	}
-	return p.wait(x) // unlocks
+	return p.wait(x, fresh) // unlocks
 }
 
 // wait is entered with the lock held and releases it.
-func (p *pool) wait(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
+func (p *pool) wait(x *message.Exchange, fresh bool) (*http1.ClientConn, *http1.Failure) {
+	began := time.Now()
 	turn := make(chan *http1.ClientConn, 1)
 	p.waiters = append(p.waiters, turn)
 	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), p.upstream.config.ConnectTimeout)
 	defer cancel()
 	x.Wire().Await(cancelFunc(cancel))
-	defer x.Wire().Arrived()
+	var c *http1.ClientConn
+	served := true
 	select {
-	case c := <-turn:
-		return p.afterWait(x, c)
+	case c = <-turn:
 	case <-ctx.Done():
+		if served = !p.leave(turn); served { // Somebody was just about to hand one over.
+			c = <-turn
+		}
 	}
-	if !p.leave(turn) { // Somebody was just about to hand one over.
-		return p.afterWait(x, <-turn)
-	}
-	if x.Wire().Gone() {
+	x.Wire().Arrived()
+	x.Times.Connected += time.Since(began)
+	gone := x.Wire().Gone()
+	switch {
+	case served:
+		return p.afterWait(x, c, fresh, gone)
+	case gone:
 		return nil, &http1.Failure{Problem: message.ClientGone}
 	}
 	return nil, &http1.Failure{Problem: message.UpstreamBusy}
 }
 
 // afterWait uses what was handed over: a connection, or the room for a new one.
-func (p *pool) afterWait(x *message.Exchange, c *http1.ClientConn) (*http1.ClientConn, *http1.Failure) {
-	if c != nil {
+// Whose client has gone passes it on: nobody would end its wait for the origin.
+func (p *pool) afterWait(x *message.Exchange, c *http1.ClientConn, fresh, gone bool) (*http1.ClientConn, *http1.Failure) {
+	switch {
+	case gone && c != nil:
+		p.giveBack(c)
+		return nil, &http1.Failure{Problem: message.ClientGone}
+	case gone:
+		p.forget()
+		return nil, &http1.Failure{Problem: message.ClientGone}
+	case c != nil && !fresh:
 		return c, nil
+	case c != nil:
+		c.Close()
 	}
 	return p.dial(x)
 }
@@ -129,8 +146,16 @@ func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
 	x.Times.Connected += took
 	if err != nil {
 		p.forget()
-		metrics.ConnectFailed(x.Shard)
-		return nil, connectFailure(x, err)
+		failure := connectFailure(x, err)
+		if failure.Problem != message.ClientGone {
+			metrics.ConnectFailed(x.Shard)
+		}
+		return nil, failure
+	}
+	if x.Wire().Gone() {
+		_ = nc.Close()
+		p.forget()
+		return nil, &http1.Failure{Problem: message.ClientGone}
 	}
 	metrics.Connected(x.Shard, took)
 	return http1.NewClientConn(nc, &config.Limits, p.endpoint), nil

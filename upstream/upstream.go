@@ -128,10 +128,8 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		if failure == nil && !u.retryStatus(req, resp, attempt) {
 			return nil
 		}
-		if failure != nil {
-			if !u.retryFailure(failure, attempt) || !req.Rewind() {
-				return failure.Problem
-			}
+		if failure != nil && !(u.retryFailure(failure, attempt) && sendable(failure, req)) {
+			return failure.Problem
 		}
 		u.metrics.Retried(x.Shard)
 		resp.CloseBody()
@@ -150,16 +148,23 @@ func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, r
 			return failure
 		}
 		pooled := conn.Used() > 0
+		var began time.Duration // of this try; the first one begins with the exchange
+		if x.Facts.Tries > 0 || x.Times.Connected > 0 {
+			began = time.Since(x.Times.Started)
+		}
 		x.Facts.Tries++
-		e.active.Add(1)
 		failure = e.roundTrip(conn, x, req, resp)
 		if failure == nil {
 			x.Times.FirstByte = time.Since(x.Times.Started)
-			u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte)
+			u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
 			return nil
 		}
-		u.metrics.Unanswered(x.Shard)
-		if !pooled || !diedUnused(failure, req) || !req.Rewind() {
+		if failure.Sent {
+			u.metrics.Unanswered(x.Shard)
+		} else {
+			x.Facts.Tries-- // The origin was not asked.
+		}
+		if !pooled || !diedUnused(failure, req) || !sendable(failure, req) {
 			return failure
 		}
 		// A connection that had taken the request may have been closed because of it:
@@ -177,6 +182,11 @@ func diedUnused(f *http1.Failure, req *message.Request) bool {
 	}
 	return !f.Sent || !f.Answered && message.Idempotent(req.Method)
 }
+
+// sendable says whether the request is whole, and makes its body ready to be sent
+// again: one that streams is whole as long as nothing was sent, because nothing
+// of it was taken.
+func sendable(f *http1.Failure, req *message.Request) bool { return req.Rewind() || !f.Sent }
 
 // retryFailure says whether another endpoint may be asked: only where this one has
 // certainly not seen the request.

@@ -25,6 +25,7 @@ type ClientConn struct {
 	upload  *upload // a request body that is still being sent
 
 	reusable  bool
+	answered  bool // an interim answer has come
 	cancelled atomic.Bool
 	used      int   // exchanges so far
 	since     int64 // clock when it became idle
@@ -107,8 +108,13 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 	c.begin(x)
 	head := c.appendRequest(c.buffers.out[:0], req)
 	failure := c.send(x, req, head)
-	for failure == nil {
-		if failure = c.readHead(x, req, resp); failure != nil || resp.Status >= 200 || resp.Status == 101 {
+	for interim := 0; failure == nil; interim++ {
+		if failure = c.readHead(resp); failure != nil || resp.Status >= 200 || resp.Status == 101 {
+			break
+		}
+		c.answered = true
+		if interim == maxInterim {
+			failure = c.malformedHead("too many interim answers")
 			break
 		}
 		if resp.Status > 100 {
@@ -128,6 +134,9 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 	return nil
 }
 
+// maxInterim is how many interim answers an origin may send for one request.
+const maxInterim = 100
+
 func (c *ClientConn) begin(x *message.Exchange) {
 	if c.buffers == nil {
 		c.buffers = buffersPool.Get().(*buffers)
@@ -136,22 +145,23 @@ func (c *ClientConn) begin(x *message.Exchange) {
 	c.stream.r, c.stream.w = 0, 0
 	c.x = x
 	c.used++
-	c.reusable = true
+	c.reusable, c.answered = true, false
 	c.framing = framing{}
 }
 
 // send writes the request and waits for the first bytes of the answer.
 func (c *ClientConn) send(x *message.Exchange, req *message.Request, head []byte) *Failure {
-	now := clockOf(x.Times.Started)
-	if x.Facts.Tries > 1 || x.Times.Connected > 0 {
-		now = clock()
-	}
+	// Policies may have taken any time since the exchange began, so its start is no
+	// moment from which to count.
+	now := clock()
 	c.stream.sock.allowWrite(now, c.limits.BodyTimeout)
 	c.stream.sock.allowRead(now, c.limits.ResponseTimeout)
 	if req.Body == nil {
 		return c.sendAndAwait(x, head)
 	}
-	if _, replayable := req.Body.(*message.Bytes); !replayable && c.used > 1 && !c.Quiet() {
+	// What leaves in one piece is preceded by a look at the connection in any case.
+	small, ok := req.Body.(*message.Bytes)
+	if ok = ok && small.Length() <= int64(cap(head)-len(head)); !ok && !c.Quiet() {
 		return c.failure(errNotQuiet, false, false) // Before anything of the body is taken.
 	}
 	first, whole, err := firstChunk(req.Body, req.Body.Length())
@@ -174,7 +184,7 @@ func (c *ClientConn) sendAndAwait(x *message.Exchange, out []byte) *Failure {
 	if err != nil {
 		return c.failure(err, sent > 0, false)
 	}
-	c.stream.w = n
+	c.stream.put(n)
 	return nil
 }
 
@@ -186,8 +196,8 @@ func firstChunk(b message.Body, length int64) (first []byte, whole bool, err err
 		return nil, length == 0, nil
 	}
 	first, err = b.Next()
-	if err == io.EOF {
-		return nil, true, nil
+	if err == io.EOF { // An empty body that announced a length, or none, is the upload's affair.
+		return nil, length == 0, nil
 	}
 	return first, length >= 0 && int64(len(first)) == length, err
 }
@@ -206,11 +216,9 @@ func bodyProblem(err error) *message.Problem {
 // failure turns an error of the socket into its problem.
 func (c *ClientConn) failure(err error, sent, answered bool) *Failure {
 	f := &Failure{Sent: sent, Answered: answered, Cause: err}
-	if c.upload != nil {
-		if p := c.upload.problem(); p != nil {
-			f.Problem = p
-			return f
-		}
+	if p := c.uploadProblem(); p != nil {
+		f.Problem = p
+		return f
 	}
 	switch {
 	case c.cancelled.Load():
@@ -242,6 +250,9 @@ func (c *ClientConn) appendRequest(out []byte, req *message.Request) []byte {
 	out = append(out, "\r\n"...)
 	for _, f := range req.Header.Fields() {
 		out = appendField(out, f.Name, f.Value)
+		if len(f.Name) == 2 && message.EqualFold(f.Name, "TE") {
+			out = append(out, "Connection: TE\r\n"...) // RFC 9110 §10.1.4.
+		}
 	}
 	if req.Upgrade != "" {
 		out = append(out, "Connection: upgrade\r\n"...)
@@ -267,7 +278,7 @@ func wantsLength(method string) bool {
 }
 
 // readHead reads one head, final or interim.
-func (c *ClientConn) readHead(x *message.Exchange, req *message.Request, resp *message.Response) *Failure {
+func (c *ClientConn) readHead(resp *message.Response) *Failure {
 	var scan headScan
 	for {
 		end, ok := scan.scan(c.stream.buf[c.stream.r:c.stream.w])
@@ -288,13 +299,43 @@ func (c *ClientConn) readHead(x *message.Exchange, req *message.Request, resp *m
 		if !c.stream.room() && !c.widen() {
 			return &Failure{Problem: message.UpstreamHeaderLimit, Sent: true, Answered: true}
 		}
-		answered := c.stream.buffered() > 0
-		n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
+		n, err := c.readAnswer()
 		if err != nil {
-			return c.failure(err, true, answered)
+			return c.failure(err, true, c.answered || c.stream.buffered() > 0)
 		}
-		c.stream.w += n
+		c.stream.put(n)
 	}
+}
+
+// readAnswer reads more of the answer's head. The time for the answer begins to run
+// when the request's body has been sent; how long that takes is bounded by the
+// client's and the origin's own silence.
+func (c *ClientConn) readAnswer() (int, error) {
+	for {
+		n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
+		if err == nil || !isTimeout(err) || !c.stillSending() {
+			return n, err
+		}
+	}
+}
+
+// stillSending moves the deadline for the answer's head, if the request's body is
+// still being sent or was sent only lately.
+func (c *ClientConn) stillSending() bool {
+	u := c.upload
+	if u == nil || c.cancelled.Load() || u.problem() != nil {
+		return false
+	}
+	now := clock()
+	by := now + int64(c.limits.ResponseTimeout)
+	if ended := u.endedAt.Load(); ended != 0 {
+		if by = ended + int64(c.limits.ResponseTimeout); by <= now {
+			return false
+		}
+	}
+	c.stream.sock.setReadBy(by)
+	// They may have spoken before the deadline was moved.
+	return !c.cancelled.Load() && u.problem() == nil
 }
 
 // widen makes room for a head that does not fit into the small buffer.
@@ -333,13 +374,20 @@ func (c *ClientConn) fillBody() error {
 		}
 	}
 	c.stream.sock.allowRead(clock(), c.limits.BodyTimeout)
+	// The client's part may have failed before the deadline was moved.
+	if p := c.uploadProblem(); p != nil {
+		return p
+	}
 	x := c.x
 	x.Wire().Await(c)
 	n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
 	x.Wire().Arrived()
 	if err == nil {
-		c.stream.w += n
+		c.stream.put(n)
 		return nil
+	}
+	if p := c.uploadProblem(); p != nil {
+		return p
 	}
 	switch {
 	case c.cancelled.Load():
