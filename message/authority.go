@@ -1,5 +1,7 @@
 package message
 
+import "net/netip"
+
 // ParseAuthority checks the host and port by which a client names us, and
 // returns it in the one form in which it is matched and forwarded: lower case,
 // without the dot that may end a host name. It is the same for Host, for the
@@ -77,15 +79,9 @@ func validPort(port string) bool {
 }
 
 func validBracketed(host string) bool {
-	if len(host) < 4 || host[len(host)-1] != ']' {
+	if host[len(host)-1] != ']' {
 		return false
 	}
-	for i := 1; i < len(host)-1; i++ {
-		c := host[i]
-		hex := '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
-		if !hex && c != ':' && c != '.' {
-			return false
-		}
-	}
-	return true
+	addr, err := netip.ParseAddr(host[1 : len(host)-1])
+	return err == nil && addr.Is6() && addr.Zone() == ""
 }

@@ -132,6 +132,9 @@ func (h *Header) Reset() { h.Truncate(0) }
 
 // CopyFrom makes h equal to other; the strings are shared.
 func (h *Header) CopyFrom(other *Header) {
+	if h == other {
+		return
+	}
 	h.Reset()
 	h.fields = append(h.fields, other.fields...)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -336,11 +337,16 @@ func keepTrailers(kept, all *message.Header) {
 }
 
 func forbiddenTrailer(name string) bool {
-	switch message.LowerASCII(name) {
+	name = message.LowerASCII(name)
+	if strings.IndexByte(name, '_') >= 0 {
+		name = strings.ReplaceAll(name, "_", "-") // Many origins take one for the other.
+	}
+	switch name {
 	case "authorization", "cookie", "set-cookie", "cache-control", "expires", "date", "age", "vary", "location",
 		"retry-after", "warning", "www-authenticate", "via", "forwarded", "range", "if-match", "if-none-match",
 		"if-modified-since", "if-unmodified-since", "if-range", "max-forwards", "pragma", "x-real-ip", "x-request-id":
 		return true
 	}
-	return endToEnd(name)
+	// Under X-Consumer-… the gateway says who is calling.
+	return endToEnd(name) || strings.HasPrefix(name, "x-consumer-")
 }

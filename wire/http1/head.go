@@ -62,7 +62,8 @@ type framing struct {
 	upgrade    string
 	expect     string
 	teTrailers bool
-	named      string // the Connection value, if it names a field that may be removed
+	named      string // the Connection values that name a field that may be removed
+	options    int    // members of Connection that name a field
 	hasDate    bool
 }
 
@@ -156,7 +157,10 @@ func (f *framing) take(h *message.Header, name, value string) fault {
 		}
 	case 6:
 		if is("Expect") {
-			f.expect = value
+			// One that is not understood is not forgotten because of one that is.
+			if f.expect == "" || message.EqualFold(f.expect, "100-continue") {
+				f.expect = value
+			}
 			return ""
 		}
 	case 7:
@@ -234,6 +238,7 @@ func parseDecimal(s string) (int64, bool) {
 
 // takeConnection reads the options of a Connection field (RFC 9110 §7.6.1).
 func (f *framing) takeConnection(value string) fault {
+	before := f.options
 	for rest := value; rest != ""; {
 		var option string
 		option, rest = message.NextListItem(rest)
@@ -249,14 +254,25 @@ func (f *framing) takeConnection(value string) fault {
 			return "Connection holds something that is not a field name"
 		case endToEnd(option):
 			return "Connection names a field that is not hop-by-hop"
-		case f.named == "":
-			f.named = value
-		case f.named != value:
-			f.named += "," + value
+		default:
+			if f.options++; f.options > maxConnectionOptions {
+				return "Connection names too many fields"
+			}
 		}
+	}
+	switch {
+	case f.options == before:
+	case before == 0:
+		f.named = value
+	default:
+		f.named += "," + value
 	}
 	return ""
 }
+
+// maxConnectionOptions bounds what it costs to remove the fields that Connection
+// names.
+const maxConnectionOptions = 32
 
 // endToEnd says whether a field must never be removed because Connection names
 // it: those that frame, route, authenticate or say where a request came from.

@@ -19,12 +19,16 @@ func (c *serverConn) fillBody() error {
 		c.stream.grow()
 	}
 	now := clock()
-	c.stream.sock.allowRead(now, c.limits.BodyTimeout)
+	if c.discardBy != 0 {
+		c.stream.sock.setReadBy(c.discardBy)
+	} else {
+		c.stream.sock.allowRead(now, c.limits.BodyTimeout)
+	}
 	if c.stopped.Load() { // StopBody may have come before the deadline was moved.
 		return message.ClientGone
 	}
-	if problem := c.checkRate(now); problem != nil {
-		return problem
+	if c.tooSlow() {
+		return message.RequestBodyTooSlow
 	}
 	n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
 	if err != nil {
@@ -36,25 +40,18 @@ func (c *serverConn) fillBody() error {
 		}
 		return message.ClientGone
 	}
-	c.stream.w += n
-	c.bodyBytes += int64(n)
+	c.stream.put(n)
+	if c.limits.MinimumBodyRate > 0 {
+		c.waited += clock() - now
+	}
 	return nil
 }
 
-// checkRate refuses a client that keeps a body going by single bytes.
-func (c *serverConn) checkRate(now int64) *message.Problem {
-	if c.limits.MinimumBodyRate == 0 {
-		return nil
-	}
-	if c.bodyFrom == 0 {
-		c.bodyFrom = now
-		return nil
-	}
-	waited := now - c.bodyFrom - int64(c.limits.BodyTimeout)/2
-	if waited > 0 && c.bodyBytes < c.limits.MinimumBodyRate*(waited/1e9) {
-		return message.RequestBodyTooSlow
-	}
-	return nil
+// tooSlow says that a client keeps a body going by single bytes. Only the time that
+// we waited for it counts, not the time that the origin took to read.
+func (c *serverConn) tooSlow() bool {
+	waited := c.waited - int64(c.limits.BodyTimeout)/2
+	return waited > 0 && c.stream.total-c.headEnd < c.limits.MinimumBodyRate*(waited/1e9)
 }
 
 // malformed implements bodyOwner.

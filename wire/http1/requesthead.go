@@ -180,6 +180,7 @@ func checkRequestFraming(req *message.Request, f *framing) *message.Problem {
 // refuseCoding tells a coding that is merely unknown (501, RFC 9112 §6.1) from a
 // field that is built wrongly.
 func refuseCoding(f *framing) *message.Problem {
+	unknown := false
 	for rest := f.coding; ; {
 		var coding string
 		coding, rest = message.NextListItem(rest)
@@ -190,8 +191,12 @@ func refuseCoding(f *framing) *message.Problem {
 		case message.EqualFold(coding, "chunked") && !last:
 			return message.BadRequest.WithDetail("Transfer-Encoding has chunked not once and last")
 		}
-		if last {
+		unknown = unknown || !message.EqualFold(coding, "chunked")
+		if last && unknown {
 			return message.UnknownCoding
+		}
+		if last {
+			return message.BadRequest.WithDetail("Transfer-Encoding is not exactly chunked")
 		}
 	}
 }

@@ -16,7 +16,9 @@ func (c *serverConn) Started() bool { return c.started }
 func (c *serverConn) Abort() { c.closing = true }
 
 // BytesIn implements message.Wire.
-func (c *serverConn) BytesIn() int64 { return c.bytesIn + c.bodyBytes }
+func (c *serverConn) BytesIn() int64 {
+	return c.headBytes + c.stream.taken() - c.headEnd + c.tunnelIn
+}
 
 // BytesOut implements message.Wire.
 func (c *serverConn) BytesOut() int64 { return c.bytesOut }
@@ -27,15 +29,26 @@ func (c *serverConn) Respond(x *message.Exchange) error {
 	if resp.Status == 101 && resp.Tunnel != nil {
 		return c.respondTunnel(x)
 	}
+	if resp.Tunnel != nil { // Somebody has made another answer of it.
+		_ = resp.Tunnel.Close()
+		resp.Tunnel = nil
+	}
+	if resp.Status < 200 || resp.Status > 999 {
+		resp.CloseBody()
+		return message.Internal.WithDetail("the answer has no final status")
+	}
 	c.reconsiderKeepAlive(x)
 	plan := c.planBody(x)
+	c.openEnded = plan.send && plan.length < 0 && !plan.chunked
 	out := c.appendHead(c.work.out[:0], x, plan)
 	err := c.sendBody(x, out, plan)
 	resp.CloseBody()
 	if err != nil {
 		c.closing = true
+		return err
 	}
-	return err
+	c.openEnded = false
+	return nil
 }
 
 // reconsiderKeepAlive closes a connection that cannot be kept: the gateway is
@@ -44,7 +57,7 @@ func (c *serverConn) reconsiderKeepAlive(x *message.Exchange) {
 	if p := x.Problem(); p != nil && p.CloseConnection {
 		c.closing = true
 	}
-	if c.server.draining.Load() || c.expects {
+	if c.server.draining.Load() || c.expects && !c.bodyIsHere() {
 		c.closing = true
 	}
 	if c.lent || x.Request.Body == nil && c.framing.length <= 0 {

@@ -85,17 +85,18 @@ func (c *ClientConn) startTunnel(req *message.Request, resp *message.Response) *
 }
 
 // tunnelConn is the origin's side of a tunnel. It implements message.Tunnel.
-type tunnelConn struct {
-	conn *ClientConn
-	done bool
-}
+type tunnelConn struct{ conn *ClientConn }
 
+// Read is used by the goroutine that got the tunnel.
 func (t *tunnelConn) Read(p []byte) (int, error) {
 	c := t.conn
 	if c.stream.buffered() > 0 {
 		n := copy(p, c.stream.buf[c.stream.r:c.stream.w])
 		c.stream.r += n
 		return n, nil
+	}
+	if c.buffers != nil { // A tunnel lives long: it keeps no more than it needs.
+		c.release()
 	}
 	for {
 		now := clock()

@@ -26,6 +26,7 @@ type Server struct {
 
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
+	closed   atomic.Bool
 	patrol   patrol
 	date     dateCache
 	shard    atomic.Uint32
@@ -59,7 +60,9 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.body.st, c.body.owner = &c.stream, c
 	c.describe(nc, client)
 	s.patrol.add(c)
-	c.serve()
+	if !s.closed.Load() { // Close may have looked before the patrol knew this one.
+		c.serve()
+	}
 	s.patrol.remove(c)
 	_ = nc.Close()
 	s.admitted.Add(-1)
@@ -97,6 +100,7 @@ func (s *Server) Connections() int { return int(s.admitted.Load()) }
 // Close cuts all connections.
 func (s *Server) Close() {
 	s.draining.Store(true)
+	s.closed.Store(true)
 	s.patrol.each(func(c *serverConn) { _ = c.stream.sock.nc.Close() })
 }
 
@@ -120,9 +124,12 @@ type serverConn struct {
 	expects   bool // the client waits for 100 before it sends its body
 	lent      bool // another goroutine reads the body
 	stopped   atomic.Bool
-	bodyFrom  int64
-	bodyBytes int64
-	bytesIn   int64
+	openEnded bool  // only the connection's end will tell the end of the answer
+	discardBy int64 // clock until which an unwanted body is read; 0 is none
+	waited    int64 // nanoseconds in which nothing but the client held up the body
+	headBytes int64
+	headEnd   int64 // stream.taken at the end of the head
+	tunnelIn  int64
 	bytesOut  int64
 
 	waiting waiting
@@ -177,6 +184,7 @@ func (c *serverConn) serve() {
 // awaitRequest waits for the first byte of a request. While it waits the
 // connection has no buffer.
 func (c *serverConn) awaitRequest(now int64) bool {
+	c.stream.shrink() // A large buffer stands for the small one, which is to be returned.
 	if c.stream.buffered() > 0 {
 		return true
 	}
@@ -195,10 +203,17 @@ func (c *serverConn) awaitRequest(now int64) bool {
 	}
 	n, err := c.stream.sock.readIdle(c)
 	c.idle.Store(notIdle)
+	if c.server.draining.Load() {
+		// Drain may be about to move the deadline, because it saw us idle. After it has
+		// looked at all connections it does not, and its deadline is not for what follows.
+		c.server.patrol.mu.Lock()
+		c.stream.sock.readBy = 0
+		c.server.patrol.mu.Unlock()
+	}
 	if err != nil {
 		return false
 	}
-	c.stream.w = n
+	c.stream.put(n)
 	return true
 }
 
@@ -236,23 +251,37 @@ type headText struct {
 // the client; ok is false where there is nobody left to answer.
 func (c *serverConn) readHead() (head headText, problem *message.Problem, ok bool) {
 	var scan headScan
-	c.skipEmptyLine()
-	exact := false
+	exact, skipped := false, c.served == 0
 	for {
 		end, valid := scan.scan(c.stream.buf[c.stream.r:c.stream.w])
-		if problem = c.checkHeadSize(&scan, end); problem != nil {
+		if problem = c.checkHeadSize(&scan, end); problem == nil && !valid {
+			problem = message.BadRequest.WithDetail("a line of the request head does not end in CRLF")
+		}
+		if problem != nil {
+			c.headTaken(c.stream.buffered())
 			return head, problem, true
 		}
-		if !valid {
-			return head, message.BadRequest.WithDetail("a line of the request head does not end in CRLF"), true
+		if end == len(crlf) && !skipped {
+			// Some clients send an empty line behind a body (RFC 9112 §2.2). One is
+			// dropped; with it alone no request has begun.
+			skipped = true
+			c.stream.r += end
+			scan.reset()
+			if c.stream.buffered() == 0 && !c.awaitRequest(clock()) {
+				return head, nil, false
+			}
+			continue
 		}
 		if end > 0 {
 			head = headText{string(c.stream.buf[c.stream.r : c.stream.r+end]), scan.first}
-			c.stream.r += end
-			c.bytesIn = int64(end)
+			c.headTaken(end)
 			return head, nil, true
 		}
 		if !c.stream.room() {
+			if c.stream.large != nil { // The limits are larger than any buffer.
+				c.headTaken(c.stream.buffered())
+				return head, message.HeaderTooLarge, true
+			}
 			c.stream.grow()
 		}
 		if !exact {
@@ -263,17 +292,17 @@ func (c *serverConn) readHead() (head headText, problem *message.Problem, ok boo
 		}
 		n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
 		if err != nil {
-			return head, message.RequestTimeout, isTimeout(err) && !c.server.draining.Load()
+			c.headTaken(c.stream.buffered())
+			return head, message.RequestTimeout, isTimeout(err)
 		}
-		c.stream.w += n
+		c.stream.put(n)
 	}
 }
 
-// skipEmptyLine drops one CRLF in front of a request line (RFC 9112 §2.2).
-func (c *serverConn) skipEmptyLine() {
-	if b := c.stream.buf[c.stream.r:c.stream.w]; c.served > 0 && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
-		c.stream.r += 2
-	}
+// headTaken notes how much a head took of the stream.
+func (c *serverConn) headTaken(n int) {
+	c.stream.r += n
+	c.headBytes, c.headEnd = int64(n), c.stream.taken()
 }
 
 func (c *serverConn) checkHeadSize(scan *headScan, end int) *message.Problem {
@@ -303,7 +332,8 @@ func (c *serverConn) exchange(head headText, problem *message.Problem) int64 {
 	x.Request.Scheme = "http"
 	x.Response.Length = -1
 	x.Times.Started = time.Now()
-	c.started, c.closing, c.expects, c.lent, c.bytesOut = false, false, false, false, 0
+	c.started, c.closing, c.expects, c.lent, c.openEnded = false, false, false, false, false
+	c.bytesOut, c.tunnelIn, c.waited, c.discardBy = 0, 0, 0, 0
 	c.framing = framing{}
 	if problem == nil {
 		problem = parseRequest(head.text, head.first, x, &c.framing)
@@ -322,6 +352,9 @@ func (c *serverConn) exchange(head headText, problem *message.Problem) int64 {
 	}
 	c.endBody(x)
 	now := clockOf(x.Times.Started) + int64(x.Times.Done)
+	if x.Times.Done == 0 || c.discardBy != 0 { // Nobody looked at the clock at the end.
+		now = clock()
+	}
 	x.Reset()
 	return now
 }
@@ -335,11 +368,12 @@ func (c *serverConn) startBody(x *message.Exchange) {
 	case f.length > 0:
 		c.body.start(fixedBody, f.length)
 	default:
-		x.Request.Upgrade = upgradeOf(f)
+		if x.Request.Protocol == "HTTP/1.1" { // RFC 9110 §7.8.
+			x.Request.Upgrade = upgradeOf(f)
+		}
 		return
 	}
 	c.body.trailerLimit, c.body.extensionLimit, c.body.maxFields = c.limits.TrailerBytes, c.limits.ChunkExtension, c.limits.HeaderFields
-	c.bodyFrom, c.bodyBytes = 0, 0
 	c.expects = f.expect != "" && x.Request.Protocol == "HTTP/1.1"
 	x.Request.ExpectContinue = c.expects
 	x.Request.Body = &c.body
@@ -368,12 +402,15 @@ func (c *serverConn) endBody(x *message.Exchange) {
 		return
 	}
 	b := &c.body
-	if c.expects || b.err != nil && b.err != io.EOF {
+	if c.expects && !c.bodyIsHere() || b.err != nil && b.err != io.EOF {
 		c.closing = true // The client may send its body or not: nobody can tell.
 		return
 	}
 	dropped := 0
 	for b.err == nil && dropped < UnreadBody {
+		if c.discardBy == 0 && b.advance() == 0 && b.err == nil {
+			c.discardBy = clock() + int64(discardTime)
+		}
 		chunk, err := b.Next()
 		if err != nil {
 			break
@@ -382,17 +419,31 @@ func (c *serverConn) endBody(x *message.Exchange) {
 	}
 	if b.err != io.EOF {
 		c.closing = true
-		return
 	}
-	c.stream.shrink()
+}
+
+// discardTime is how long the rest of a body that nobody wanted may take to arrive.
+const discardTime = 2 * time.Second
+
+// bodyIsHere says whether no more of the request's body is to come.
+func (c *serverConn) bodyIsHere() bool {
+	b := &c.body
+	return b.advance() == 0 && b.err == io.EOF ||
+		b.kind == fixedBody && b.err == nil && b.remaining <= int64(c.stream.buffered())
 }
 
 // lingerAndFinish ends a connection so that the last answer arrives: closing a socket
 // with unread bytes makes the kernel send a reset, which may overtake the answer
 // (RFC 9112 §9.6). What the client still sends is dropped, for a short while.
+//
+// An answer that would seem complete without its end is cut off by a reset: a client
+// must never take a part for the whole (RFC 9112 §8).
 func (c *serverConn) lingerAndFinish() {
 	type halfCloser interface{ CloseWrite() error }
-	if hc, ok := c.stream.sock.nc.(halfCloser); ok && c.started && hc.CloseWrite() == nil {
+	type lingerer interface{ SetLinger(seconds int) error }
+	if l, ok := c.stream.sock.nc.(lingerer); ok && c.openEnded {
+		_ = l.SetLinger(0)
+	} else if hc, ok := c.stream.sock.nc.(halfCloser); ok && c.started && hc.CloseWrite() == nil {
 		c.stream.sock.setReadBy(clock() + int64(lingerTime))
 		for dropped := 0; dropped < lingerBytes; {
 			n, err := c.stream.sock.read(c.takeBuffer())

@@ -288,13 +288,13 @@ func (s *socket) peerGone() bool {
 		return false
 	}
 	gone := false
-	_ = s.raw.Control(func(fd uintptr) {
+	err := s.raw.Control(func(fd uintptr) {
 		var b [1]byte
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
 			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
 		gone = errno == 0 && n == 0 || errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR
 	})
-	return gone
+	return gone || err != nil // The second is our own end: somebody has closed it.
 }
 
 // clockStart makes clock small and monotonic.

@@ -8,6 +8,8 @@ type stream struct {
 	sock socket
 	buf  []byte
 	r, w int
+	// total is the number of bytes that were ever read.
+	total int64
 	// large is set while buf is a large buffer, which replaced the small one.
 	large *largeBuffer
 	small []byte
@@ -47,6 +49,15 @@ func (s *stream) dropLarge() {
 		s.large, s.small = nil, nil
 	}
 }
+
+// put says that n bytes were read to the end of what is there.
+func (s *stream) put(n int) {
+	s.w += n
+	s.total += int64(n)
+}
+
+// taken is the number of bytes that were read and used.
+func (s *stream) taken() int64 { return s.total - int64(s.buffered()) }
 
 // buffered is the number of bytes that are there.
 func (s *stream) buffered() int { return s.w - s.r }

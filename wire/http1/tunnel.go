@@ -2,6 +2,7 @@ package http1
 
 import (
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -37,9 +38,10 @@ func (c *serverConn) join(tunnel message.Tunnel, early []byte) {
 	_ = c.stream.sock.nc.SetReadDeadline(time.Time{})
 	c.stream.sock.readBy = 0
 	upDone := make(chan struct{})
+	var halfClosed atomic.Bool
 	go func() {
 		defer close(upDone)
-		c.copyUp(tunnel, early)
+		c.copyUp(tunnel, early, &halfClosed)
 	}()
 	buf := make([]byte, tunnelBuffer)
 	for {
@@ -49,7 +51,11 @@ func (c *serverConn) join(tunnel message.Tunnel, early []byte) {
 		}
 		if err != nil {
 			if err == io.EOF && c.closeWrite() {
-				<-upDone // The client may still have something to say.
+				// The client may still have something to say. From now on nobody but its own
+				// silence would end that.
+				halfClosed.Store(true)
+				_ = c.stream.sock.nc.SetReadDeadline(time.Now().Add(c.limits.IdleTimeout))
+				<-upDone
 			}
 			break
 		}
@@ -59,7 +65,7 @@ func (c *serverConn) join(tunnel message.Tunnel, early []byte) {
 	<-upDone
 }
 
-func (c *serverConn) copyUp(tunnel message.Tunnel, early []byte) {
+func (c *serverConn) copyUp(tunnel message.Tunnel, early []byte, halfClosed *atomic.Bool) {
 	if len(early) > 0 {
 		if _, err := tunnel.Write(early); err != nil {
 			_ = tunnel.Close()
@@ -68,9 +74,12 @@ func (c *serverConn) copyUp(tunnel message.Tunnel, early []byte) {
 	}
 	buf := make([]byte, tunnelBuffer)
 	for {
+		if halfClosed.Load() {
+			c.stream.sock.allowRead(clock(), c.limits.IdleTimeout)
+		}
 		n, err := c.stream.sock.read(buf)
 		if n > 0 {
-			c.bodyBytes += int64(n)
+			c.tunnelIn += int64(n)
 			if _, werr := tunnel.Write(buf[:n]); werr != nil {
 				break
 			}

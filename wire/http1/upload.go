@@ -13,53 +13,60 @@ import (
 // is awaited: an origin may answer before it has read everything, and a body of
 // any size must not be held in memory.
 type upload struct {
-	conn   *ClientConn
-	wire   message.Wire
-	done   chan struct{}
-	whole  bool         // sent to its end; valid once done is closed
-	sentAt atomic.Int64 // clock when the last byte was sent; 0 before
-	err    atomic.Pointer[message.Problem]
+	conn    *ClientConn
+	wire    message.Wire
+	length  int64 // announced to the origin; -1 in chunks
+	sent    int64 // bytes of the body; used by the sending goroutine only
+	done    chan struct{}
+	whole   bool         // sent to its end; valid once done is closed
+	endedAt atomic.Int64 // clock when nothing more was to be sent; 0 before
+	err     atomic.Pointer[message.Problem]
 }
 
-// problem is why the body could not be read from the client, if that is so.
+// problem is why the body could not be had, if that is so.
 func (u *upload) problem() *message.Problem { return u.err.Load() }
+
+// uploadProblem is the same for a connection that may have no upload.
+func (c *ClientConn) uploadProblem() *message.Problem {
+	if c.upload == nil {
+		return nil
+	}
+	return c.upload.problem()
+}
+
+// fail says why there is no more of the body and wakes the reader of the answer.
+func (u *upload) fail(p *message.Problem) {
+	u.err.Store(p)
+	u.conn.stream.sock.interruptRead()
+}
 
 // sendStreaming sends the head and then the body from another goroutine.
 func (c *ClientConn) sendStreaming(x *message.Exchange, req *message.Request, head, first []byte, whole bool) *Failure {
-	u := &upload{conn: c, wire: x.Wire(), done: make(chan struct{})}
+	u := &upload{conn: c, wire: x.Wire(), length: req.Body.Length(), done: make(chan struct{})}
 	c.upload = u
 	x.Wire().LendBody()
-	chunked := req.Body.Length() < 0
-	go u.run(req.Body, head, first, whole, chunked)
+	go u.run(req.Body, head, first, whole)
 	x.Wire().Await(c)
-	for {
-		n, err := c.stream.sock.read(c.stream.buf)
-		if err == nil {
-			c.stream.w = n
-			return nil
-		}
-		if !isTimeout(err) || c.cancelled.Load() || u.problem() != nil {
-			return c.failure(err, true, false)
-		}
-		// The time for the answer begins to run when the body has been sent; how long
-		// that takes is bounded by the client's and the origin's own silence.
-		now := clock()
-		sent := u.sentAt.Load()
-		if sent != 0 && now-sent >= int64(c.limits.ResponseTimeout) {
-			return c.failure(err, true, false)
-		}
-		c.stream.sock.setReadBy(now + int64(c.limits.ResponseTimeout))
-		if c.cancelled.Load() || u.problem() != nil { // They may have spoken before the deadline was moved.
-			return c.failure(err, true, false)
-		}
+	n, err := c.readAnswer()
+	if err != nil {
+		return c.failure(err, true, false)
 	}
+	c.stream.put(n)
+	return nil
 }
 
-func (u *upload) run(body message.Body, out, chunk []byte, whole, chunked bool) {
+func (u *upload) run(body message.Body, out, chunk []byte, whole bool) {
 	defer close(u.done)
+	chunked := u.length < 0
 	for {
+		// What is behind the announced length would be read as another request.
+		if u.sent += int64(len(chunk)); !chunked && u.sent > u.length {
+			u.fail(message.Internal.WithDetail("the request body is longer than announced"))
+			return
+		}
 		if err := u.write(out, chunk, chunked && len(chunk) > 0); err != nil {
-			return // The reader of the answer sees why.
+			u.endedAt.Store(clock()) // The reader of the answer sees why, or waits no longer than allowed.
+			return
 		}
 		out = out[:0]
 		if whole {
@@ -71,10 +78,13 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole, chunked bool) 
 			break
 		}
 		if err != nil {
-			u.err.Store(bodyProblem(err))
-			u.conn.stream.sock.interruptRead()
+			u.fail(bodyProblem(err))
 			return
 		}
+	}
+	if !chunked && u.sent != u.length {
+		u.fail(message.Internal.WithDetail("the request body is shorter than announced"))
+		return
 	}
 	if chunked {
 		out = append(out, "0\r\n"...)
@@ -85,11 +95,12 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole, chunked bool) 
 		}
 		out = append(out, "\r\n"...)
 		if u.write(out, nil, false) != nil {
+			u.endedAt.Store(clock())
 			return
 		}
 	}
 	u.whole = true
-	u.sentAt.Store(clock())
+	u.endedAt.Store(clock())
 }
 
 func (u *upload) write(out, chunk []byte, framed bool) error {
