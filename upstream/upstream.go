@@ -132,10 +132,25 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 			return failure.Problem
 		}
 		u.metrics.Retried(x.Shard)
-		resp.CloseBody()
-		resp.Reset()
+		drop(resp)
 		tried.add(e.index)
 	}
+}
+
+// drop gives up an answer that is not good enough. What is there of its body is
+// read, so that its connection can be used again; more is not waited for.
+func drop(resp *message.Response) {
+	if body, ok := resp.Body.(message.Ready); ok {
+		for dropped := 0; dropped < http1.UnreadBody && body.Ready(); {
+			chunk, err := resp.Body.Next()
+			if err != nil {
+				break
+			}
+			dropped += len(chunk)
+		}
+	}
+	resp.CloseBody()
+	resp.Reset()
 }
 
 // try asks one endpoint. A pooled connection that turns out to be dead costs

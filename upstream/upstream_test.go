@@ -315,6 +315,9 @@ func TestRetryStatus(t *testing.T) {
 			if x.Response.Header.Len() != 0 { // The wire takes Content-Length out.
 				t.Errorf("the header is %v", x.Response.Header.Fields())
 			}
+			if o.accepted.Load() != 1 {
+				t.Errorf("%d connections: an answer that is dropped costs its connection", o.accepted.Load())
+			}
 			if int(n.retried.Load()) != test.tries-1 || int(o.requests.Load()) != test.tries {
 				t.Errorf("%d retries, %d requests", n.retried.Load(), o.requests.Load())
 			}
