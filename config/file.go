@@ -128,18 +128,23 @@ func (f *file) loadParts(text string) bool {
 	before := f.l.cache.files[f.src.name]
 	f.entries = make([]entry, 0, len(before)+64)
 	s := splitter{text: text, previous: newPrevious(before)}
-	var late []part // what was not found near its place
-	var at []int    // and where it belongs in entries
+	var late []latePart // what was not found near its place
 	s.found = func(p part) {
 		// A copy: the whole text would be kept by whatever keeps one string of it.
 		p.text = strings.Clone(p.text)
-		late, at = append(late, p), append(at, len(f.entries))
+		late = append(late, latePart{p, len(f.entries), len(f.sections)})
 		f.entries = append(f.entries, entry{base: p.base})
+		if p.list == noList {
+			f.sections = append(f.sections, section{})
+		}
 	}
 	s.reused = func(base int, d *decoded) {
 		if !f.fresh(d) {
-			s.found(part{d.list, d.indent, base, d.text})
+			s.found(part{list: d.list, indent: d.indent, base: base, text: d.text})
 			return
+		}
+		if d.section != nil {
+			f.again(base, d.section)
 		}
 		f.entries = append(f.entries, entry{base, d})
 		f.l.pace()
@@ -148,28 +153,37 @@ func (f *file) loadParts(text string) bool {
 		return false
 	}
 	for i := range late {
-		e := &f.entries[at[i]]
-		if e.decoded = s.previous.elsewhere(&late[i]); e.decoded != nil && f.fresh(e.decoded) {
+		p := &late[i]
+		e := &f.entries[p.entry]
+		if e.decoded = s.previous.elsewhere(&p.part); e.decoded != nil && f.fresh(e.decoded) {
 			continue
 		}
-		if e.decoded = f.part(&late[i]); e.decoded == nil {
+		if e.decoded = f.part(&p.part, p.section); e.decoded == nil {
 			return false
 		}
 	}
-	return f.orderly()
+	f.own()
+	return true
 }
 
-// orderly gives each section its entries, which stand behind it.
-func (f *file) orderly() bool {
+// latePart is a part that is read when all parts are known, and where it belongs in
+// entries and, if it is one, in sections.
+type latePart struct {
+	part
+	entry, section int
+}
+
+// own tells each section that it has entries: they stand behind it.
+func (f *file) own() {
 	n := -1
 	for i := range f.entries {
-		if e := &f.entries[i]; e.list == noList {
+		if f.entries[i].list == noList {
 			n++
 		} else {
 			f.sections[n].entries = true
 		}
 	}
-	return n+1 == len(f.sections)
+	slices.SortStableFunc(f.extra, func(a, b entry) int { return a.base - b.base })
 }
 
 // fresh says whether the references in an entry still stand for the same. All are
@@ -187,22 +201,27 @@ func (f *file) fresh(d *decoded) bool {
 }
 
 // part reads a section or an entry; nil means that the file cannot be read in parts.
-func (f *file) part(p *part) *decoded {
+func (f *file) part(p *part, section int) *decoded {
 	before := len(f.problems)
 	f.l.refs.take()
-	t, ok := f.parsePart(p)
+	t, plain, ok := f.parsePart(p)
 	if !ok {
 		return nil
 	}
-	if p.list == noList {
-		return f.sectionPart(p, &t)
+	if plain {
+		p.text = p.trim()
 	}
-	if t.kind != unit.Sequence || len(t.children) != 1 {
+	var d *decoded
+	if p.list == noList {
+		d = f.sectionPart(p, &t, section)
+	} else {
+		d = f.entryPart(p, &t)
+	}
+	if d == nil {
 		return nil
 	}
-	d := f.decode(p.list, &t.children[0], p.base)
-	d.indent, d.lines, d.text = p.indent, strings.Count(p.text, "\n"), p.text
-	d.clean = len(f.problems) == before
+	d.indent, d.lines, d.text, d.trimmed = p.indent, strings.Count(p.text, "\n"), p.text, plain
+	d.clean = len(f.problems) == before && (p.list != noList || d.section != nil)
 	if used := f.l.refs.take(); len(used) > 0 {
 		refs := make([]reference, len(used))
 		for i, name := range used {
@@ -213,30 +232,55 @@ func (f *file) part(p *part) *decoded {
 	return d
 }
 
-func (f *file) sectionPart(p *part, t *tree) *decoded {
+func (f *file) entryPart(p *part, t *tree) *decoded {
+	if t.kind != unit.Sequence || len(t.children) != 1 {
+		return nil
+	}
+	return f.decode(p.list, &t.children[0], p.base)
+}
+
+func (f *file) sectionPart(p *part, t *tree, at int) *decoded {
 	if t.kind != unit.Mapping || len(t.children) != 2 {
 		return nil
 	}
+	d := &decoded{list: noList}
 	key, value := t.children[0], *t.children[1].clone()
+	first := len(f.extra)
 	entries := f.whole(key.text, &value, p.base)
+	if entries {
+		d.section = &listSection{key: key}
+		for _, e := range f.extra[first:] {
+			d.section.entries = append(d.section.entries, e.decoded)
+		}
+	}
 	key.shift(p.base)
 	value.shift(p.base)
-	f.sections = append(f.sections, section{key, value, entries})
-	return &decoded{list: noList, text: p.text}
+	f.sections[at] = section{key, value, entries}
+	return d
 }
 
-// parsePart makes a tree of a part, with the fast parser where that is enough.
-func (f *file) parsePart(p *part) (tree, bool) {
+// again takes a list that was read as a whole and has not changed.
+func (f *file) again(base int, s *listSection) {
+	key := s.key
+	key.shift(base)
+	f.sections = append(f.sections, section{key: key, entries: true})
+	for _, d := range s.entries {
+		f.extra = append(f.extra, entry{base, d})
+	}
+}
+
+// parsePart makes a tree of a part, with the fast parser where that is enough: then
+// the part is plain.
+func (f *file) parsePart(p *part) (t tree, plain, ok bool) {
 	before := len(f.problems)
 	slow := f.parser(p.base)
 	f.block.report = slow.report
-	t, ok := f.block.parse(p.text)
-	if ok {
-		return t, true
+	if t, ok = f.block.parse(p.text); ok {
+		return t, true, true
 	}
 	f.problems = f.problems[:before]
 	if !ordinary(p.text) {
-		return tree{}, false
+		return tree{}, false, false
 	}
 	depth := 1
 	if p.list != noList {
@@ -244,9 +288,9 @@ func (f *file) parsePart(p *part) (tree, bool) {
 	}
 	root, fault := slow.parse(p.text, depth)
 	if fault != nil || slow.anchors {
-		return tree{}, false
+		return tree{}, false, false
 	}
-	return *root, true
+	return *root, false, true
 }
 
 // shift moves a tree down by lines.
@@ -260,10 +304,15 @@ func (t *tree) shift(lines int) {
 // join puts what was read into the document.
 func (f *file) join() {
 	f.l.doc.Routes = slices.Grow(f.l.doc.Routes, len(f.entries))
+	extra := f.extra
 	for _, e := range f.entries {
+		for len(extra) > 0 && extra[0].base <= e.base {
+			f.add(extra[0])
+			extra = extra[1:]
+		}
 		f.add(e)
 	}
-	for _, e := range f.extra {
+	for _, e := range extra {
 		f.add(e)
 	}
 	w := &walker{at: place{src: f.src}}

@@ -79,6 +79,39 @@ func processTime(t testing.TB) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
+// TestCommentsChangeNothing puts comments and blank lines between entries.
+func TestCommentsChangeNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sluice.yaml")
+	text := "listeners: [{ name: web, address: \":1\" }]\npolicies:\n  - a: {}\nconsumers: [{ name: c }]\nroutes:\n  - name: a\n    upstream: b\n  - name: c\n    upstream: d\n"
+	cache := &Cache{}
+	write(t, filepath.Dir(path), "sluice.yaml", text)
+	first, err := Load(path, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []string{
+		strings.ReplaceAll(text, "routes:", "# more\n\nroutes:"),
+		strings.ReplaceAll(text, "  - name: c", "\n      # deep\n# x\n  - name: c"),
+		text + "\n\n# the end",
+		"# the beginning\n" + text,
+		text,
+	} {
+		write(t, filepath.Dir(path), "sluice.yaml", change)
+		now, err := Load(path, cache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now.Policies[0].Value != first.Policies[0].Value || now.Consumers[0].Value != first.Consumers[0].Value || now.Routes[1].Value != first.Routes[1].Value {
+			t.Errorf("%q: something was decoded again", change)
+		}
+		if now.Routes[0].Value != first.Routes[0].Value {
+			t.Errorf("%q: the first route was decoded again", change)
+		}
+		first = now
+	}
+}
+
 func BenchmarkLoad(b *testing.B) {
 	path := write(b, b.TempDir(), "sluice.yaml", manyRoutes(100_000))
 	b.Run("cold", func(b *testing.B) {

@@ -40,6 +40,8 @@ type part struct {
 	indent int  // of an entry's dash
 	base   int  // lines before it
 	text   string
+	// trimmed is what trim has returned.
+	trimmed string
 }
 
 // entry is a part of a file as it was read, and the lines before it.
@@ -53,6 +55,7 @@ type entry struct {
 type decoded struct {
 	list     list
 	clean    bool // it has no problem: the next load may use it
+	trimmed  bool // text ends where the last value does: blank lines and comments behind it are nothing
 	listens  bool // a route that names listeners
 	indent   int
 	lines    int
@@ -60,6 +63,13 @@ type decoded struct {
 	value    any    // *Route, *Upstream, …; nil for a section
 	nameHash uint64 // of the value's name
 	refs     *[]reference
+	section  *listSection // a list that was read as a whole
+}
+
+// listSection is what was made of a list that is not cut into its entries.
+type listSection struct {
+	key     tree // its place is that in the part
+	entries []*decoded
 }
 
 // reference is what a reference in an entry stood for when it was decoded.
@@ -138,6 +148,11 @@ func (s *splitter) reuse() bool {
 	s.reused(s.line, d)
 	s.at += len(d.text)
 	s.line += d.lines
+	if d.trimmed {
+		length, lines, _ := trailer(s.text[s.at:])
+		s.at += length
+		s.line += lines
+	}
 	return true
 }
 
@@ -225,7 +240,7 @@ func (p *previous) next(text string, l list, indent int) *decoded {
 		return nil
 	}
 	e := p.entries[p.at].decoded
-	if e.list != l || e.indent != indent || !e.clean || !begins(text, e.text, indent) {
+	if e.list != l || e.indent != indent || !e.clean || !begins(text, e, indent) {
 		return nil
 	}
 	return p.use(p.at)
@@ -233,11 +248,18 @@ func (p *previous) next(text string, l list, indent int) *decoded {
 
 // begins says whether a text begins with an entry that ends where the next one,
 // or the next section, begins.
-func begins(text, entry string, indent int) bool {
-	if !strings.HasPrefix(text, entry) || entry[len(entry)-1] != '\n' {
+func begins(text string, e *decoded, indent int) bool {
+	if !strings.HasPrefix(text, e.text) || e.text[len(e.text)-1] != '\n' {
 		return false
 	}
-	rest := text[len(entry):]
+	rest := text[len(e.text):]
+	if e.trimmed {
+		length, _, ok := trailer(rest)
+		if !ok {
+			return false
+		}
+		rest = rest[length:]
+	}
 	if rest == "" {
 		return true
 	}
@@ -254,6 +276,44 @@ func begins(text, entry string, indent int) bool {
 	return spaces == indent && rest[spaces] == '-' && spaces+1 < len(rest) && rest[spaces+1] == ' '
 }
 
+// trailer measures the blank lines and comments with which a text begins. It is not
+// ok if they have a byte that somebody has to look at.
+func trailer(text string) (length, lines int, ok bool) {
+	for length < len(text) {
+		at := length
+		for at < len(text) && text[at] == ' ' {
+			at++
+		}
+		if at < len(text) && text[at] == '#' {
+			for at < len(text) && text[at] != '\n' {
+				if text[at] < ' ' || text[at] > '~' {
+					return 0, 0, false
+				}
+				at++
+			}
+		}
+		if at < len(text) && text[at] != '\n' {
+			break
+		}
+		length = min(at+1, len(text))
+		lines++
+	}
+	return length, lines, true
+}
+
+// trim cuts blank lines and comments off the end of a text.
+func trim(text string) string {
+	for text != "" {
+		start := strings.LastIndexByte(strings.TrimSuffix(text, "\n"), '\n') + 1
+		line := strings.TrimLeft(text[start:], " ")
+		if line != "" && line[0] != '\n' && line[0] != '#' {
+			return text
+		}
+		text = text[:start]
+	}
+	return text
+}
+
 // same returns the entry near the expected one that is equal to a part. What stands
 // behind it is expected next.
 func (p *previous) same(of *part) *decoded {
@@ -261,16 +321,22 @@ func (p *previous) same(of *part) *decoded {
 		return nil
 	}
 	for i := p.at; i < len(p.entries) && i < p.at+ahead; i++ {
-		if !p.entries[i].is(of) {
-			continue
+		d := p.entries[i].decoded
+		if d.is(of) {
+			return p.use(i)
 		}
-		if of.list == noList {
-			p.at = i + 1 // a section is read again, but its place is known
+		if d.list == noList && of.list == noList && sameKey(d.text, of.text) {
+			p.at = i + 1 // it is read again, but what follows is expected to follow
 			return nil
 		}
-		return p.use(i)
 	}
 	return nil
+}
+
+func sameKey(a, b string) bool {
+	key, _, _ := strings.Cut(a, ":")
+	other, _, _ := strings.Cut(b, ":")
+	return key == other
 }
 
 // elsewhere returns an entry that is equal to a part and was not met in its place:
@@ -279,6 +345,7 @@ func (p *previous) elsewhere(of *part) *decoded {
 	if p == nil || of.list == noList {
 		return nil
 	}
+	of.trim()
 	if p.moved == nil {
 		p.moved = map[string]*decoded{}
 		for i, e := range p.entries {
@@ -287,12 +354,32 @@ func (p *previous) elsewhere(of *part) *decoded {
 			}
 		}
 	}
-	if d := p.moved[of.text]; d != nil && d.is(of) {
-		return d
+	for _, text := range [...]string{of.text, of.trimmed} {
+		if d := p.moved[text]; d != nil && d.is(of) {
+			return d
+		}
 	}
 	return nil
 }
 
 func (d *decoded) is(of *part) bool {
-	return d.list == of.list && d.indent == of.indent && d.text == of.text && (d.clean || of.list == noList)
+	if !d.clean || d.list != of.list || d.indent != of.indent {
+		return false
+	}
+	if d.text == of.text {
+		return true
+	}
+	return d.trimmed && strings.HasPrefix(of.text, d.text) && d.text == of.trim()
+}
+
+// trim is the text without what stands behind its last value. It is the text itself
+// where somebody has to look at that.
+func (p *part) trim() string {
+	if p.trimmed == "" {
+		p.trimmed = trim(p.text)
+		if _, _, ok := trailer(p.text[len(p.trimmed):]); !ok {
+			p.trimmed = p.text
+		}
+	}
+	return p.trimmed
 }

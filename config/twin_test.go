@@ -23,7 +23,7 @@ func seeds(t testing.TB) []string {
 		"routes:\n  - {name: a,\n  - b}\n", "routes:\n- name: a\n  upstream: b\nroutes:\n- x: y\n", "routes: []\nlisteners:\n", "routes:\n  # x\n\n  - upstream: a\n# y\n  - upstream: b\n",
 		"routes:\n  - a: |\n      - b\n   - c\n  - d: e\n", "policies:\n  - headers: {}\n    on_fault: alow\n", "routes:\n  x\n", "routes:\n -\n - a\n", "a:\n  - b\n - c\n",
 		"listeners: [{name: a, address: \":1\"}]\nroutes:\n    - upstream: a\n      match: {path: /x}\n",
-		"# x\n\nversion: 1\n---\n", "routes:\n  - upstream: ${env:HOME}\n", "routes:\n  - upstream: a\n    upgrades: *x\n", "routes:\n  - upstream: a   \n  -   upstream: b\n",
+		"# x\n\nversion: 1\n---\n", "routes: [{upstream: a}]\nroutes:\n  - upstream: b\nroutes: [{upstream: c}]\n", "policies: [{headers: {}}]\nversion: 1\n", "routes:\n  - upstream: ${env:HOME}\n", "routes:\n  - upstream: a\n    upgrades: *x\n", "routes:\n  - upstream: a   \n  -   upstream: b\n",
 	}
 	for _, pattern := range []string{"testdata/*/*.yaml"} {
 		files, err := filepath.Glob(pattern)
@@ -136,6 +136,8 @@ func TestPartsAreTheWhole(t *testing.T) {
 		partsAgainstWhole(t, "", seed)
 		partsAgainstWhole(t, seed, seed)
 		partsAgainstWhole(t, seed, "# one line more\n"+seed)
+		partsAgainstWhole(t, seed, strings.ReplaceAll(seed, "\n", "\n# between\n\n"))
+		partsAgainstWhole(t, strings.ReplaceAll(seed, "\n", "\n# between\n\n"), seed)
 		partsAgainstWhole(t, manyRoutes(3), seed)
 	}
 }
