@@ -145,6 +145,10 @@ func run() error {
 func (b *bench) measure(g group) error {
 	b.progress("== %s", g.name)
 	begin := time.Now()
+	before, err := b.othersTime()
+	if err != nil {
+		return err
+	}
 	s, err := g.run(b)
 	b.fleet.stopAllBut(b.originProcess())
 	if b.ctx.Err() != nil {
@@ -153,7 +157,14 @@ func (b *bench) measure(g group) error {
 	if err != nil {
 		return err
 	}
+	after, err := b.othersTime()
+	if err != nil {
+		return err
+	}
 	s.took = time.Since(begin)
+	if note := b.noise(after-before, s.took); note != "" {
+		s.notes = append(s.notes, note)
+	}
 	fmt.Print(s.text(), "\n")
 	if !b.write {
 		return nil
