@@ -182,29 +182,30 @@ func (e *edited) end(results ...*Result) {
 
 func TestWhatIsWrongTakesNoEffect(t *testing.T) {
 	t.Parallel()
-	e := newEdited(t)
-	old := e.must(before)
-	built, ended := e.ledger.built.Load(), e.ledger.ended.Load()
 	for _, change := range [][2]string{
 		{"limit: { requests: 5 }", "limit: { requests: 0 }"},
 		{"upstream: b", "upstream: c"},
 		{"edge: {}", "edge: {}\n  - limit: {}"},
 		{"answer: {}", "answer: { status: 9 }\n  - name: four\n    policies: [{ limit: { requests: 1 } }]\n    upstream: a"},
 	} {
+		e := newEdited(t)
+		old := e.must(before)
+		built, ended := e.ledger.built.Load(), e.ledger.ended.Load()
 		_, err := e.compile(strings.Replace(before, change[0], change[1], 1))
 		var problems config.Problems
 		if !errors.As(err, &problems) || problems[0].Line == 0 || problems[0].Quote == "" {
 			t.Errorf("%s: got %v", change[1], err)
 		}
+		if nowBuilt, nowEnded := e.ledger.built.Load()-built, e.ledger.ended.Load()-ended; nowBuilt != nowEnded {
+			t.Errorf("%s: %d were built and %d ended", change[1], nowBuilt, nowEnded)
+		}
+		// What was wrong is read again; the rest is what it was.
+		now := e.must(before)
+		if routeNamed(t, old, "one") != routeNamed(t, now, "one") && !strings.HasPrefix(change[0], "limit") || now.Built > 1 {
+			t.Errorf("%s: %d routes were built again", change[1], now.Built)
+		}
+		e.end(old, now)
 	}
-	if nowBuilt, nowEnded := e.ledger.built.Load()-built, e.ledger.ended.Load()-ended; nowBuilt != nowEnded || nowBuilt == 0 {
-		t.Errorf("%d were built and %d ended", nowBuilt, nowEnded)
-	}
-	now := e.must(before)
-	if routeNamed(t, old, "one") != routeNamed(t, now, "one") || now.Built != 0 {
-		t.Errorf("%d routes were built again", now.Built)
-	}
-	e.end(old, now)
 }
 
 func TestForget(t *testing.T) {
@@ -257,7 +258,7 @@ func TestEditsAreTheSameAsColdStarts(t *testing.T) {
 	routes := []string{}
 	addresses := []int{1, 2}
 	top := []string{"edge"}
-	for step := range 150 {
+	for step := range 60 {
 		switch at := random.IntN(len(routes) + 1); random.IntN(7) {
 		case 0, 1:
 			route := fmt.Sprintf("  - name: r%d\n    match: { path: /r%d }\n    policies: [{ limit: { requests: %d } }, { change: {} }]\n    upstream: u%d\n", step, step, 1+random.IntN(3), random.IntN(2))

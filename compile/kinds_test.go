@@ -103,7 +103,10 @@ func (l *ledger) kinds() ([]policy.Kind, []target.Kind) {
 				errs = append(errs, unit.At(fmt.Sprintf("windows[%d].per", i), errors.New("too short for anybody")))
 			}
 		}
-		return l.hooks(), errors.Join(errs...)
+		if err := errors.Join(errs...); err != nil {
+			return policy.Hooks{}, err
+		}
+		return l.hooks(), nil
 	})
 	return []policy.Kind{plain("edge", policy.Edge), key, limit, picky, plain("change", policy.Transform)},
 		[]target.Kind{l.upstreamKind(), l.answerKind()}

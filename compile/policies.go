@@ -109,6 +109,8 @@ func (b *build) newTopLevel() *topLevel {
 // asks.
 func (b *build) consumer(top *topLevel, item config.Item[config.Consumer]) {
 	c := item.Value
+	before := len(b.problems)
+	defer func() { hideQuotes(b.problems[before:]) }()
 	consumer := &message.Consumer{Name: c.Name.Value}
 	for i, group := range c.Groups {
 		consumer.Groups = append(consumer.Groups, group.Value)
@@ -124,20 +126,17 @@ func (b *build) consumer(top *topLevel, item config.Item[config.Consumer]) {
 		}
 		kind := b.compiler.policies[keyed.Kind]
 		settings := item.Node(keyed.Settings)
-		b.add(hideQuotes(settings.Decode(kind.NewCredential())))
+		b.add(settings.Decode(kind.NewCredential()))
 		top.credentials[kind.Name] = append(top.credentials[kind.Name], policy.CredentialOf{Consumer: consumer, Settings: settings})
 	}
 }
 
 // hideQuotes takes the quoted lines out of problems: somebody may have written a key
 // or a password there in plain text, and problems go to logs.
-func hideQuotes(err error) error {
-	if problems, ok := err.(config.Problems); ok {
-		for _, p := range problems {
-			p.Quote = ""
-		}
+func hideQuotes(problems config.Problems) {
+	for _, p := range problems {
+		p.Quote = ""
 	}
-	return err
 }
 
 func (c *Compiler) credentialKinds() (kinds []string) {
@@ -212,10 +211,13 @@ func (b *build) one(at place, given []config.Keyed, kinds []string, what string,
 		keyed := &given[i]
 		switch {
 		case !slices.Contains(kinds, keyed.Kind):
-			known := append(slices.Clone(kinds), others...)
-			b.add(at.Problem(keyed.Mark, "there is no "+what+" "+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "keys here")))
+			known, no := append(slices.Clone(kinds), others...), "there is no "+what+" "
+			if len(others) > 0 {
+				no = "there is no " + what + " and no key "
+			}
+			b.add(at.Problem(keyed.Mark, no+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "keys here")))
 		case found != nil:
-			b.add(at.Problem(keyed.Mark, "there is exactly one "+what+" in each entry of the list: here are "+found.Kind+" and "+keyed.Kind))
+			b.add(at.Problem(keyed.Mark, strconv.Quote(keyed.Kind)+" is a second "+what+" here, beside "+strconv.Quote(found.Kind)+": there can be one"))
 		default:
 			found = keyed
 		}

@@ -95,7 +95,8 @@ func (f *file) decode(l list, t *tree, base int) *decoded {
 	v := reflect.New(plan.typ)
 	w := walker{at: place{f.src, base}, unbound: true}
 	w.value(t, v.Elem(), plan)
-	f.problems = append(f.problems, w.problems...)
+	w.conceal(t.child("credentials"))
+	f.problems = append(f.problems, w.all()...)
 	d := &decoded{list: l, clean: len(w.problems) == 0, value: v.Interface()}
 	name := ""
 	switch v := d.value.(type) {

@@ -140,7 +140,7 @@ func (n *Node) Decode(into any) error {
 	}
 	w := walker{at: n.place()}
 	w.value(n.tree(), v.Elem(), w.at.src.plans.plan(v.Type().Elem()))
-	return w.problems.Err()
+	return w.all().Err()
 }
 
 // Locate turns an error about this value into problems with places: at the sub-key

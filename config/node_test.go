@@ -236,6 +236,16 @@ func TestDecodeReportsAllProblemsAtOnce(t *testing.T) {
 	}
 }
 
+func TestSecretsAreNotQuoted(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"key: hunter2\nzzz: 1", "{key: hunter2, zzz: 1}", "windows: [{per: 5}]\nkey: \"hunter2\""} {
+		err := decode(t, text, new(settings))
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: got %v", text, err)
+		}
+	}
+}
+
 func TestAliases(t *testing.T) {
 	t.Parallel()
 	var s struct{ A, B unit.Map[int] }

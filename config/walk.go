@@ -17,10 +17,32 @@ import (
 type walker struct {
 	at       place
 	problems Problems
-	broken   int // values that were passed over because a problem with them is known
+	broken   int     // values that were passed over because a problem with them is known
+	secrets  []int32 // lines with a secret in plain text: they are not quoted
 	// unbound leaves the place out of Nodes that are stored in values: the value
 	// outlives the document.
 	unbound bool
+}
+
+// all returns the problems, without a quote where it would show a secret.
+func (w *walker) all() Problems {
+	for _, p := range w.problems {
+		if slices.Contains(w.secrets, int32(p.Line-w.at.base)) {
+			p.Quote = ""
+		}
+	}
+	return w.problems
+}
+
+// conceal is called with what may hold secrets of types that are not known here.
+func (w *walker) conceal(t *tree) {
+	if t == nil {
+		return
+	}
+	w.secrets = append(w.secrets, t.line)
+	for i := range t.children {
+		w.conceal(&t.children[i])
+	}
 }
 
 func (w *walker) problem(t *tree, format string, arguments ...any) {
@@ -177,6 +199,9 @@ func (w *walker) scalar(t *tree, v reflect.Value, p *typePlan) {
 // text hands a word to the type. Its error is not shown where it could hold what
 // a reference stands for.
 func (w *walker) text(t *tree, v reflect.Value, p *typePlan) {
+	if p.hidden && !t.expanded {
+		w.secrets = append(w.secrets, t.line)
+	}
 	err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(t.text))
 	switch {
 	case err == nil:
