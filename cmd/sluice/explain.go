@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-gateway/sluice/config"
+)
+
+// asked is what explain is asked about.
+type asked struct {
+	method, url string
+	fields      []string // "name: value"
+	listener    string
+	client      string
+	config      string
+}
+
+func explainCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "explain METHOD URL",
+		Short: "Tell where a request would go, and why",
+		Long: `Tell where a request would go, and why: the route that wins, those that nearly
+did, the policies in the order in which they run, and the target.
+
+Nothing is sent and no policy runs. The exit code is 1 where no route wins.`,
+		Example: `  sluice explain GET http://api.example.com/orders/7
+  sluice explain POST /orders -H 'Host: api.example.com' -H 'X-Tier: gold'`,
+		Args: exactly(2),
+	}
+	var a asked
+	c.Flags().StringArrayVarP(&a.fields, "header", "H", nil, "a header field of the request, as name:value; may be repeated")
+	c.Flags().StringVarP(&a.listener, "listener", "l", "", "the listener by which the request comes in; the one with the port of the URL, else the first")
+	c.Flags().StringVar(&a.client, "client", "127.0.0.1", "the address from which the request comes")
+	path := configFlag(c)
+	output := outputFlag(c)
+	c.RunE = func(c *cobra.Command, arguments []string) error {
+		a.method, a.url, a.config = arguments[0], arguments[1], *path
+		return explain(c, &a, *output)
+	}
+	return c
+}
+
+func explain(c *cobra.Command, a *asked, output format) error {
+	result, err := checked(a.config)
+	if err != nil {
+		return unreadable(c, err)
+	}
+	request, err := a.request(result)
+	if err != nil {
+		return err
+	}
+	e := explained(result, request)
+	if output == asJSON {
+		if err := printJSON(c.OutOrStdout(), e); err != nil {
+			return err
+		}
+	} else {
+		e.print(newPaint(c.OutOrStdout()))
+	}
+	if e.Route == nil {
+		return errProblems
+	}
+	return nil
+}
+
+// explanation is the answer of explain.
+type explanation struct {
+	Method    string   `json:"method"`
+	Authority string   `json:"authority"`
+	Path      string   `json:"path"` // normalised
+	Query     string   `json:"query,omitempty"`
+	Listener  string   `json:"listener"`
+	Ignored   []string `json:"ignored,omitempty"` // fields of the request, and why
+
+	Route      *place          `json:"route,omitempty"`
+	Why        []string        `json:"why,omitempty"`
+	Parameters []parameter     `json:"parameters,omitempty"`
+	Problem    *refusal        `json:"problem,omitempty"`
+	Policies   []policyInPlace `json:"policies,omitempty"`
+	Target     *targetInPlace  `json:"target,omitempty"`
+	Upgrades   []string        `json:"upgrades,omitempty"`
+	Near       []near          `json:"near_misses,omitempty"`
+}
+
+type place struct {
+	Name string          `json:"name"`
+	At   config.Position `json:"at"`
+}
+
+func (p place) String() string { return fmt.Sprintf("%s (%s:%d)", p.Name, p.At.File, p.At.Line) }
+
+type parameter struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// refusal is the answer to a request that no route takes.
+type refusal struct {
+	Status int      `json:"status"`
+	Code   string   `json:"code"`
+	Detail string   `json:"detail"`
+	Allow  []string `json:"allow,omitempty"`
+}
+
+// policyInPlace is a policy where it runs.
+type policyInPlace struct {
+	Name     string          `json:"name"`
+	Stage    string          `json:"stage"`
+	From     string          `json:"from"` // all routes, or route
+	OnFault  string          `json:"on_fault"`
+	At       config.Position `json:"at"`
+	Settings []setting       `json:"settings,omitempty"`
+}
+
+type setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type targetInPlace struct {
+	Kind      string            `json:"kind"`
+	Settings  []setting         `json:"settings,omitempty"`
+	Upstreams []upstreamInPlace `json:"upstreams,omitempty"`
+}
+
+type upstreamInPlace struct {
+	place
+	Balance   string   `json:"balance"`
+	Endpoints []string `json:"endpoints"`
+	Timeouts  string   `json:"timeouts"`
+	Retry     string   `json:"retry"`
+}
+
+type near struct {
+	place
+	Matches bool   `json:"matches"`
+	Reason  string `json:"reason"`
+}
+
+func (e *explanation) print(p *paint) {
+	target := e.Path
+	if e.Query != "" {
+		target += "?" + e.Query
+	}
+	p.labelled("request", e.Method+" "+e.Authority+target+" at listener "+e.Listener)
+	p.labelled("ignored", e.Ignored...)
+	if e.Route == nil {
+		line := p.red(fmt.Sprintf("%d %s", e.Problem.Status, e.Problem.Code)) + ": " + e.Problem.Detail
+		p.labelled("answer", line)
+	} else {
+		p.labelled("route", p.green(e.Route.Name)+fmt.Sprintf(" (%s:%d)", e.Route.At.File, e.Route.At.Line))
+	}
+	p.labelled("why", e.Why...)
+	for i, param := range e.Parameters {
+		label := ""
+		if i == 0 {
+			label = "parameters"
+		}
+		p.labelled(label, param.Name+" = "+param.Value)
+	}
+	p.labelled("policies", e.policyLines()...)
+	e.printTarget(p)
+	if len(e.Near) > 0 {
+		p.printf("\n%s\n", p.bold("near misses"))
+	}
+	for _, n := range e.Near {
+		p.printf("  %s\n      %s\n", n.place, printableText(n.Reason))
+	}
+}
+
+func (e *explanation) policyLines() []string {
+	rows := make([][]string, len(e.Policies))
+	for i, l := range e.Policies {
+		rows[i] = []string{l.Name, "stage " + l.Stage, "of " + l.From, "on fault " + l.OnFault, fmt.Sprintf("%s:%d", l.At.File, l.At.Line)}
+	}
+	return columns(rows)
+}
+
+func (e *explanation) printTarget(p *paint) {
+	if e.Target == nil {
+		return
+	}
+	head := e.Target.Kind
+	var lines []string
+	for _, s := range e.Target.Settings {
+		if s.Name == "" {
+			head += " " + s.Value
+			continue
+		}
+		lines = append(lines, s.Name+": "+s.Value)
+	}
+	p.labelled("target", append([]string{head}, lines...)...)
+	if len(e.Upgrades) > 0 {
+		p.labelled("upgrades", strings.Join(e.Upgrades, ", "))
+	}
+	for _, u := range e.Target.Upstreams {
+		p.labelled("upstream", u.place.String(), u.Balance+" over "+strings.Join(u.Endpoints, ", "), u.Timeouts, u.Retry)
+	}
+}
+
+var errNoListener = errors.New("the configuration has no listener")
+
+// clientAddress reads --client.
+func clientAddress(text string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(text)
+	if err != nil || address.Zone() != "" {
+		return netip.Addr{}, usageError{fmt.Errorf("--client: %q is not an IP address", text)}
+	}
+	return address.Unmap(), nil
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sluice-gateway/sluice/compile"
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/policy"
+)
+
+// explained finds the route of a request and tells all about it.
+func explained(result *compile.Result, r *arrived) *explanation {
+	e := &explanation{
+		Method: r.Method, Authority: r.Authority, Path: r.Path, Query: r.Query, Listener: r.listener, Ignored: r.ignored,
+	}
+	if r.refused != nil {
+		e.Path, e.Problem = r.RawPath, r.answer(nil)
+		return e
+	}
+	x := result.Snapshot.Table.Explain(&r.Request, r.listener)
+	routes := result.Document.Routes
+	for _, miss := range x.Near {
+		e.Near = append(e.Near, near{placeOf(routes[miss.Rule], routeName), miss.Matched, miss.Reason})
+	}
+	d := &describer{comparer: newComparer(), doc: result.Document}
+	if x.Rule < 0 {
+		e.Problem = r.answer(x.Methods)
+		e.Policies = d.policies(nil) // Those of the edge have run by then.
+		return e
+	}
+	item := routes[x.Rule]
+	at := placeOf(item, routeName)
+	e.Route, e.Why = &at, x.Why
+	for _, param := range x.Params {
+		e.Parameters = append(e.Parameters, parameter{param.Name, param.Value})
+	}
+	e.Policies = d.policies(&item)
+	compiled := result.Snapshot.Routes[x.Rule]
+	e.Upgrades = compiled.Upgrades
+	e.Target = d.target(&item.Value.Targets[0], compiled.Target.Upstreams)
+	return e
+}
+
+func placeOf[T any](item config.Item[T], name func(*T) config.Text) place {
+	text := name(item.Value)
+	return place{text.Value, item.Position(text.Mark)}
+}
+
+// describer puts what a document says into words.
+type describer struct {
+	*comparer
+	doc *config.Document
+}
+
+// policies are those that a request to a route meets, in order; without a route
+// those of the edge.
+func (d *describer) policies(item *config.Item[config.Route]) []policyInPlace {
+	type inOrder struct {
+		policyInPlace
+		stage policy.Stage
+	}
+	var all []inOrder
+	add := func(p *config.Policy, from string, seen map[string]int, position func(config.Mark) config.Position) {
+		l := d.link(p, seen)
+		if item == nil && l.stage != policy.Edge {
+			return
+		}
+		all = append(all, inOrder{policyInPlace{
+			Name: l.name, Stage: l.stage.String(), From: from, OnFault: onFaultOf(p, l.stage),
+			At: position(p.Kinds[0].Mark), Settings: settingsOf(l.settings),
+		}, l.stage})
+	}
+	seen := map[string]int{}
+	for _, top := range d.doc.Policies {
+		add(top.Value, "all routes", seen, top.Position)
+	}
+	if item != nil {
+		seen = map[string]int{}
+		for i := range item.Value.Policies {
+			add(&item.Value.Policies[i], "the route", seen, item.Position)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b inOrder) int { return cmp.Compare(a.stage, b.stage) })
+	list := make([]policyInPlace, len(all))
+	for i := range all {
+		list[i] = all[i].policyInPlace
+	}
+	return list
+}
+
+func settingsOf(canonical []config.Setting) []setting {
+	var list []setting
+	for _, s := range canonical {
+		if s.Text != "" && s.Path != "on_fault" {
+			list = append(list, setting{s.Path, s.Shown})
+		}
+	}
+	return list
+}
+
+func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPlace {
+	t := &targetInPlace{Kind: keyed.Kind, Settings: settingsOf(d.targetSettings(keyed))}
+	for _, item := range d.doc.Upstreams {
+		if slices.Contains(upstreams, item.Value.Name.Value) {
+			t.Upstreams = append(t.Upstreams, describeUpstream(item))
+		}
+	}
+	return t
+}
+
+func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
+	u := item.Value
+	d := upstreamInPlace{place: placeOf(item, upstreamName), Balance: u.Balance}
+	for _, e := range u.Endpoints {
+		text := e.URL.String()
+		if e.Weight != 1 {
+			text += fmt.Sprintf(" (weight %d)", e.Weight)
+		}
+		d.Endpoints = append(d.Endpoints, text)
+	}
+	d.Timeouts = fmt.Sprintf("waits %s to connect, %s for an answer, %s within a body; keeps connections for %s",
+		u.Timeouts.Connect, u.Timeouts.Response, u.Timeouts.Body, u.Timeouts.Idle)
+	d.Retry = retryWords(&u.Retry)
+	return d
+}
+
+func retryWords(r *config.Retry) string {
+	if r.Attempts == 0 || len(r.On) == 0 {
+		return "never sends a request again"
+	}
+	var when, statuses []string
+	for _, on := range r.On {
+		if on.ConnectFailure {
+			when = append(when, "if it cannot connect")
+		} else {
+			statuses = append(statuses, on.String())
+		}
+	}
+	if len(statuses) > 0 {
+		when = append(when, "if the method is idempotent and the answer is "+strings.Join(statuses, " or "))
+	}
+	return "sends a request again up to " + counted(r.Attempts, "time") + " " + strings.Join(when, ", or ")
+}
