@@ -42,12 +42,12 @@ func (b *build) routes() {
 	for _, item := range b.doc.Listeners {
 		listeners[item.Value.Name.Value] = true
 	}
-	before := b.earlierRoutes()
+	found := b.earlierRoutes()
 	for i, item := range b.doc.Routes {
 		if i%paceEvery == 0 {
 			b.pace()
 		}
-		r := before.find(item.Value)
+		r := found[i]
 		if r != nil && b.unchanged(r) {
 			b.result.Reused++
 		} else {
@@ -65,52 +65,51 @@ func (b *build) routes() {
 	b.compiler.mu.Unlock()
 }
 
-// earlierRoutes are the compiled routes of before, each of which is found once at
-// most. Most stand where they stood; only for those that do not a map is made.
-type earlierRoutes struct {
-	list  []*sharedRoute
-	next  int
-	index map[*config.Route]*sharedRoute
-	taken map[*sharedRoute]bool
-}
-
-func (b *build) earlierRoutes() *earlierRoutes {
-	if b.old == nil || b.old.top != b.result.top {
-		return &earlierRoutes{}
-	}
-	return &earlierRoutes{list: b.old.owned, taken: map[*sharedRoute]bool{}}
-}
-
-// lookAhead is how many routes may have been taken out in one place before the map
-// is needed.
+// lookAhead is how many routes may have been taken out in one place before those
+// that follow are looked for among all.
 const lookAhead = 8
 
-func (e *earlierRoutes) find(from *config.Route) *sharedRoute {
-	for i := e.next; i < min(e.next+lookAhead, len(e.list)); i++ {
-		if e.list[i].from == from && !e.taken[e.list[i]] {
-			e.next = i + 1
-			return e.list[i]
+// earlierRoutes finds, for each route of the document, the compiled one of before; nil
+// where there is none. Each is found once at most. Most stand where they stood; only
+// for those that do not, and those that are new, a map is made of what is left over.
+func (b *build) earlierRoutes() []*sharedRoute {
+	found := make([]*sharedRoute, len(b.doc.Routes))
+	if b.old == nil || b.old.top != b.result.top {
+		return found
+	}
+	old := b.old.owned
+	taken := make([]bool, len(old))
+	next := 0
+	var late []int
+	for i, item := range b.doc.Routes {
+		if i%paceEvery == 0 {
+			b.pace()
+		}
+		at := next
+		for at < min(next+lookAhead, len(old)) && old[at].from != item.Value {
+			at++
+		}
+		if at == len(old) || at == next+lookAhead {
+			late = append(late, i)
+			continue
+		}
+		found[i], taken[at], next = old[at], true, at+1
+	}
+	if len(late) == 0 {
+		return found
+	}
+	left := map[*config.Route]*sharedRoute{}
+	for at, r := range old {
+		if !taken[at] {
+			left[r.from] = r
 		}
 	}
-	return e.elsewhere(from)
-}
-
-func (e *earlierRoutes) elsewhere(from *config.Route) *sharedRoute {
-	if len(e.list) == 0 {
-		return nil
+	for _, i := range late {
+		from := b.doc.Routes[i].Value
+		found[i] = left[from]
+		delete(left, from)
 	}
-	if e.index == nil {
-		e.index = make(map[*config.Route]*sharedRoute, len(e.list))
-		for _, r := range e.list {
-			e.index[r.from] = r
-		}
-	}
-	r := e.index[from]
-	if r == nil || e.taken[r] {
-		return nil
-	}
-	e.taken[r] = true
-	return r
+	return found
 }
 
 // unchanged says whether the upstreams of a compiled route are still the same.
