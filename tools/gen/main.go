@@ -1,6 +1,7 @@
 // Command gen writes what follows from the Go types: each policy's and target's
-// schema.json and the generated parts of its README, docs/problems.md and
-// docs/policies.md. With -check it writes nothing and fails if something is stale.
+// schema.json and the generated parts of its README, docs/problems.md,
+// docs/policies.md and the tables of docs/configuration.md. With -check it writes
+// nothing and fails if something is stale.
 //
 //	go run ./tools/gen [-check]
 package main
@@ -19,6 +20,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/examples/newpolicy/fairshare"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policies"
 	"github.com/sluice-gateway/sluice/policy"
@@ -78,11 +81,13 @@ func folderOf(name string) string { return strings.ReplaceAll(name, "_", "") }
 func (g *generator) run(kinds []policy.Kind, targets []target.Kind) error {
 	var errs []error
 	all := members(kinds, targets)
-	for _, m := range all {
+	tutorial := member{"examples/newpolicy/fairshare", policytest.PageOf(&fairshare.Kind)}
+	for _, m := range append(all[:len(all):len(all)], tutorial) {
 		errs = append(errs, g.edit(filepath.Join(m.folder, "schema.json"), m.page.Schema))
 		errs = append(errs, g.edit(filepath.Join(m.folder, "README.md"), m.page.Readme))
 	}
 	errs = append(errs, g.write("docs/problems.md", problemsPage(all)))
+	errs = append(errs, g.edit("docs/configuration.md", configurationPage))
 	page, err := g.policiesPage(kinds)
 	if err == nil {
 		err = g.write("docs/policies.md", page)
@@ -158,6 +163,20 @@ and metrics where the client did not get an answer.
 		fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s | %s |\n", r.Code, r.Status, r.Title, r.Source, r.Retry, r.where)
 	}
 	return b.Bytes()
+}
+
+// configurationPage puts the table of each section between its markers.
+func configurationPage(page []byte) ([]byte, error) {
+	for _, s := range config.Sections() {
+		begin, end := "<!-- settings of "+s.Key+" -->\n", "<!-- /settings of "+s.Key+" -->\n"
+		before, rest, found := bytes.Cut(page, []byte(begin))
+		_, after, closed := bytes.Cut(rest, []byte(end))
+		if !found || !closed {
+			return nil, fmt.Errorf("the markers %s and %s are missing", strings.TrimSpace(begin), strings.TrimSpace(end))
+		}
+		page = slices.Concat(before, []byte(begin+s.Table+end), after)
+	}
+	return page, nil
 }
 
 func (g *generator) policiesPage(kinds []policy.Kind) ([]byte, error) {
