@@ -19,6 +19,7 @@ type file struct {
 	extra    []entry // entries of lists that are read as a whole
 	sections []section
 	problems Problems
+	kept     []entry // for the next load
 	block    block
 }
 
@@ -35,11 +36,11 @@ func (f *file) load(text string) {
 		f.entries, f.extra, f.sections, f.problems = nil, nil, nil, nil
 		f.loadWhole(text)
 		// What the last load in parts left is kept for the next one.
-		f.l.fresh[f.src.name] = f.l.cache.files[f.src.name]
+		f.kept = f.l.cache.files[f.src.name]
 	} else {
 		f.src.text, f.src.parts = "", f.entries
-		f.l.fresh[f.src.name] = f.entries
 	}
+	f.l.fresh[f.src.name] = f.kept
 	f.l.problems = append(f.l.problems, f.problems...)
 	f.join()
 }
@@ -139,9 +140,9 @@ func (f *file) loadParts(text string) bool {
 			f.sections = append(f.sections, section{})
 		}
 	}
-	s.reused = func(base int, d *decoded) {
+	s.reused = func(base, from int, d *decoded) {
 		if !f.fresh(d) {
-			s.found(part{list: d.list, indent: d.indent, base: base, text: d.text})
+			s.found(part{list: d.list, indent: d.indent, base: base, from: from, text: d.text})
 			return
 		}
 		if d.section != nil {
@@ -160,10 +161,33 @@ func (f *file) loadParts(text string) bool {
 			continue
 		}
 		if e.decoded = f.part(&p.part, p.section); e.decoded == nil {
-			return false
+			return f.faulty(text, &p.part)
 		}
 	}
 	f.own()
+	f.kept = f.entries
+	return true
+}
+
+// faulty looks for the fault in a part that is no YAML by itself, all before it being
+// well: what follows the last good part is read to the fault, and not the whole file
+// again. It returns false if there is none: then the cuts were wrong.
+func (f *file) faulty(text string, p *part) bool {
+	head, lines := "", p.base
+	if p.list != noList {
+		head, lines = p.list.String()+":\n", p.base-1
+	}
+	rest := head + text[p.from:]
+	fault := checkText(rest)
+	if fault == nil {
+		_, fault = f.parser(0).parse(rest, 1)
+	}
+	if fault == nil || strings.Contains(fault.message, "anchor") {
+		return false
+	}
+	f.entries, f.extra, f.sections, f.problems = nil, nil, nil, nil
+	f.parser(lines).report(fault.line, fault.column, fault.message)
+	f.kept = f.l.cache.files[f.src.name]
 	return true
 }
 

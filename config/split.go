@@ -39,6 +39,7 @@ type part struct {
 	list   list // noList: a section
 	indent int  // of an entry's dash
 	base   int  // lines before it
+	from   int  // bytes before it
 	text   string
 	// trimmed is what trim has returned.
 	trimmed string
@@ -82,7 +83,6 @@ type splitter struct {
 	line int // lines before it
 	open bool
 	part part // while it is open
-	from int  // where it begins
 	// list is the list whose entries are being cut, and indent that of their dashes,
 	// -1 before the first.
 	list   list
@@ -91,7 +91,7 @@ type splitter struct {
 	previous *previous
 	// reused is called with a part that the previous load had, found with one that
 	// it may not have had; in order.
-	reused func(base int, d *decoded)
+	reused func(base, from int, d *decoded)
 	found  func(p part)
 }
 
@@ -122,9 +122,9 @@ func (s *splitter) close() {
 		return
 	}
 	s.open = false
-	s.part.text = s.text[s.from:s.at]
+	s.part.text = s.text[s.part.from:s.at]
 	if d := s.previous.same(&s.part); d != nil {
-		s.reused(s.part.base, d)
+		s.reused(s.part.base, s.part.from, d)
 		return
 	}
 	s.found(s.part)
@@ -133,8 +133,8 @@ func (s *splitter) close() {
 // begin opens a part at this line.
 func (s *splitter) begin(l list, indent int) {
 	s.close()
-	s.part = part{list: l, base: s.line, indent: indent}
-	s.from, s.open = s.at, true
+	s.part = part{list: l, base: s.line, from: s.at, indent: indent}
+	s.open = true
 }
 
 // reuse takes the entry that stands at this line if the previous load had the same
@@ -145,7 +145,7 @@ func (s *splitter) reuse() bool {
 		return false
 	}
 	s.close()
-	s.reused(s.line, d)
+	s.reused(s.line, s.at, d)
 	s.at += len(d.text)
 	s.line += d.lines
 	if d.trimmed {
