@@ -49,6 +49,7 @@ type forwarded struct {
 	trusted bool
 	looped  bool
 	chain   string // X-Forwarded-For, joined
+	hops    string // Forwarded, joined
 	proto   string
 	host    string
 }
@@ -77,7 +78,7 @@ func (p *passage) sift(listener *Listener) (f forwarded) {
 
 func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) bool {
 	name := field.Name
-	if !listener.KeepUnderscores && strings.IndexByte(name, '_') >= 0 {
+	if strings.IndexByte(name, '_') >= 0 && (!listener.KeepUnderscores || saysWhoCalls(name)) {
 		return false
 	}
 	if p.snapshot.vouched.has(name) {
@@ -89,15 +90,16 @@ func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) b
 			f.looped = true
 		}
 	case 9:
-		if message.EqualFold(name, "Forwarded") || message.EqualFold(name, "X-Real-IP") {
+		if message.EqualFold(name, "Forwarded") {
+			f.join(&f.hops, field.Value)
+			return false
+		}
+		if message.EqualFold(name, "X-Real-IP") {
 			return f.trusted
 		}
 	case 15:
 		if message.EqualFold(name, "X-Forwarded-For") {
-			if f.chain != "" {
-				f.chain += ", "
-			}
-			f.chain += field.Value
+			f.join(&f.chain, field.Value)
 			return false
 		}
 	case 16:
@@ -121,6 +123,24 @@ func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) b
 	return true
 }
 
+// join adds a list to what a trusted proxy said before, in the same field.
+func (f *forwarded) join(list *string, more string) {
+	switch {
+	case !f.trusted:
+	case *list == "":
+		*list = more
+	default:
+		*list += ", " + more
+	}
+}
+
+// saysWhoCalls says whether an origin to which '_' is '-' would take a name for one
+// of the fields that only a proxy may set. Not even one that we trust writes them so.
+func saysWhoCalls(name string) bool {
+	const prefix = "x-forwarded-"
+	return len(name) > len(prefix) && equalSpelling(name[:len(prefix)], prefix) || equalSpelling(name, "x-real-ip")
+}
+
 // vouch adds what the origin may believe: who the client is, how and under which
 // name it reached us, and that the request went through us (RFC 9110 §7.6.3).
 func (p *passage) vouch(f forwarded) {
@@ -129,6 +149,9 @@ func (p *passage) vouch(f forwarded) {
 	peer := x.Client.AddressText
 	chain, proto, host := peer, x.Request.Scheme, x.Request.Authority
 	if f.trusted {
+		if f.hops != "" {
+			h.Append("Forwarded", f.hops+", "+hop(x))
+		}
 		if f.chain != "" {
 			chain = f.chain + ", " + peer
 			p.believe(f.chain)
@@ -140,7 +163,9 @@ func (p *passage) vouch(f forwarded) {
 			host = f.host
 		}
 	}
-	h.Append("X-Forwarded-For", chain)
+	if chain != "" { // A peer on a Unix socket has no address.
+		h.Append("X-Forwarded-For", chain)
+	}
 	h.Append("X-Forwarded-Proto", proto)
 	if host != "" {
 		h.Append("X-Forwarded-Host", host)
@@ -160,17 +185,41 @@ func (p *passage) believe(chain string) {
 	listener := p.snapshot.listener(x.Client.Listener)
 	for chain != "" {
 		cut := strings.LastIndexByte(chain, ',')
-		addr, err := netip.ParseAddr(message.TrimOWS(chain[cut+1:]))
-		if err != nil {
+		addr, ok := parseHop(message.TrimOWS(chain[cut+1:]))
+		if !ok {
 			return
 		}
-		addr = addr.Unmap().WithZone("")
 		x.Client.Address, x.Client.AddressText = addr, addr.String()
 		if cut < 0 || !trusts(listener.TrustedProxies, addr) {
 			return
 		}
 		chain = chain[:cut]
 	}
+}
+
+// parseHop takes an address, also one with a port: some proxies add it.
+func parseHop(s string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		withPort, err := netip.ParseAddrPort(s)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		addr = withPort.Addr()
+	}
+	return addr.Unmap().WithZone(""), true
+}
+
+// hop is our element of Forwarded (RFC 7239 §4): who asked us, and how.
+func hop(x *message.Exchange) string {
+	peer := x.Client.AddressText
+	switch {
+	case peer == "":
+		peer = "unknown"
+	case strings.IndexByte(peer, ':') >= 0:
+		peer = `"[` + peer + `]"`
+	}
+	return "for=" + peer + ";proto=" + x.Request.Scheme
 }
 
 func trusts(proxies []netip.Prefix, addr netip.Addr) bool {

@@ -5,6 +5,7 @@ package engine
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -113,12 +114,29 @@ func (e *Engine) Old() int {
 	return len(e.old)
 }
 
-// Close closes the snapshot in force. Nothing may be served any more.
+// closeWait is how long Close waits for exchanges whose connections were cut.
+const closeWait = 2 * time.Second
+
+// Close closes all snapshots. Connections have ended or were cut before; exchanges
+// that are still on their way out are waited for, a little. What is in use even
+// then stays open, and the error says so.
 func (e *Engine) Close() error {
 	if s := e.current.Swap(nil); s != nil {
-		return s.close()
+		e.mu.Lock()
+		e.old = append(e.old, s)
+		e.mu.Unlock()
 	}
-	return nil
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for began := time.Now(); ; <-ticker.C {
+		left := e.reapOnce()
+		if left == 0 {
+			return nil
+		}
+		if time.Since(began) > closeWait {
+			return fmt.Errorf("engine: %d configurations are still in use", left)
+		}
+	}
 }
 
 // pin returns the current snapshot and keeps it open until unpin. Looking twice

@@ -2,8 +2,6 @@ package engine
 
 import (
 	"errors"
-	"fmt"
-	"runtime/debug"
 	"strings"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -13,7 +11,7 @@ import (
 // fail turns an error into the exchange's problem.
 func (p *passage) fail(err error) {
 	var problem *message.Problem
-	if !errors.As(err, &problem) {
+	if !errors.As(err, &problem) || problem == nil {
 		problem = message.Internal
 		p.log("error", err)
 	}
@@ -35,11 +33,14 @@ func (p *passage) fault(step *Step) (goOn bool) {
 // kind of thing.
 func (p *passage) log(what string, err error) {
 	name := "engine"
-	if p.step != nil {
+	switch {
+	case p.inTarget:
+		name = "target"
+	case p.step != nil:
 		name = p.step.Kind
 	}
 	if skipped, ok := p.engine.faults.Allow(what+" "+name, p.x.Now()); ok {
-		p.engine.logger.Error(what, "policy", name, "route", p.x.Facts.Route, "request_id", p.x.Facts.RequestID,
+		p.engine.logger.Error(what, "in", name, "route", p.x.Facts.Route, "request_id", p.x.Facts.RequestID,
 			"error", err, "not_logged_before", skipped)
 	}
 }
@@ -77,16 +78,21 @@ func (p *passage) checkUpgrade() bool {
 	return true
 }
 
+// errNoAnswer is a policy or a target that says that there is an answer where
+// there is none.
+var errNoAnswer = errors.New("no answer was made: its status is not one that can be sent")
+
+// complete says whether an answer can be sent.
+func complete(resp *message.Response) bool {
+	return resp.Status >= 200 && resp.Status <= 599 || resp.Status == 101 && resp.Tunnel != nil
+}
+
 // answerProblem fills x.Response with the problem document (RFC 9457). Fields that
 // a policy has set before it refused stay.
 func (p *passage) answerProblem() {
 	x, problem := p.x, p.x.Problem()
-	x.Response.CloseBody()
-	x.Response.Tunnel = nil
+	p.closeAnswer()
 	x.Response.Status = problem.Status
-	if problem.Status == message.ClientGone.Status {
-		x.Response.Status = message.BadRequest.Status // 499 is for logs: there is nobody to read it.
-	}
 	x.Response.Header.Set("Content-Type", "application/problem+json")
 	x.Response.SetBody(appendProblem(nil, problem, x.Facts.RequestID))
 }
@@ -94,65 +100,47 @@ func (p *passage) answerProblem() {
 // replaceAnswer puts the problem in the place of an answer that was there. Of that
 // nothing may be left.
 func (p *passage) replaceAnswer() {
-	if t := p.x.Response.Tunnel; t != nil {
-		_ = t.Close()
-	}
-	p.x.Response.CloseBody()
-	p.x.Response.Reset()
+	p.discard()
 	p.answerProblem()
 }
 
-// rescue ends the request phase after a panic.
-func (p *passage) rescue() {
-	if r := recover(); r != nil {
-		p.panicked(r)
-	}
+// discard empties the answer.
+func (p *passage) discard() {
+	p.closeAnswer()
+	p.x.Response.Reset()
 }
 
-// rescueResponse ends one OnResponse after a panic; the others still run.
-func (p *passage) rescueResponse() {
-	if r := recover(); r != nil {
-		p.panicked(r)
-		p.replaceAnswer()
+// closeAnswer closes what the answer holds open: a tunnel, its body, and the body
+// that stood there before a policy changed it.
+func (p *passage) closeAnswer() {
+	resp := &p.x.Response
+	if t := resp.Tunnel; t != nil {
+		resp.Tunnel = nil
+		_ = t.Close()
 	}
+	body, first := resp.Body, p.firstBody
+	resp.Body, p.firstBody = nil, nil
+	if p.answerer != nil {
+		p.closeBody(body)
+		body, p.answerer = first, nil
+	}
+	p.closeBody(body)
 }
 
-// rescueSend ends an answer whose body panicked, in a policy that wraps it. Nobody
-// knows what was written: the connection is cut.
-func (p *passage) rescueSend() {
-	if r := recover(); r != nil {
-		p.panicked(r)
-		p.x.Response.CloseBody()
-		p.x.Wire().Abort()
+// closeBody closes a body, whose code may be a policy's.
+func (p *passage) closeBody(body message.Body) {
+	if body == nil {
+		return
 	}
-}
-
-// rescueDone ends one OnDone after a panic.
-func (p *passage) rescueDone() {
-	if r := recover(); r != nil {
-		p.panicked(r)
-	}
-}
-
-// panicked counts and logs a panic and makes it the exchange's problem.
-func (p *passage) panicked(reason any) {
-	name, problem := "target", message.TargetPanic
-	switch {
-	case p.inTarget:
-	case p.step != nil:
-		name, problem = p.step.Kind, message.PolicyPanic
-		p.step.Metrics.Panics.Add(p.x.Shard, 1)
-	default:
-		name, problem = "engine", message.Internal
-	}
-	p.engine.logger.Error("panic", "in", name, "route", p.x.Facts.Route, "request_id", p.x.Facts.RequestID,
-		"reason", fmt.Sprint(reason), "stack", string(debug.Stack()))
-	p.x.Deny(problem)
+	defer p.rescueClose()
+	_ = body.Close()
 }
 
 // serveWithout answers while there is no configuration.
 func (e *Engine) serveWithout(x *message.Exchange) {
-	x.Deny(message.ServiceShuttingDown)
+	if x.Problem() == nil {
+		x.Deny(message.ServiceShuttingDown)
+	}
 	p := passage{engine: e, snapshot: &Snapshot{}, x: x}
 	p.answerProblem()
 	_ = x.Wire().Respond(x)

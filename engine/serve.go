@@ -19,6 +19,10 @@ type passage struct {
 	step        *Step
 	inTarget    bool
 	aborted     bool
+
+	asker     *Step        // the last policy that changed the request's body
+	answerer  *Step        // the last policy that changed the answer's body
+	firstBody message.Body // the answer's body before that
 }
 
 // Serve implements message.Handler: the life of an exchange.
@@ -29,11 +33,11 @@ func (e *Engine) Serve(x *message.Exchange) {
 		return
 	}
 	p := passage{engine: e, snapshot: s, x: x}
+	defer p.leave()
 	p.decide()
 	p.review()
 	p.send()
 	p.done()
-	s.unpin(x.Shard)
 }
 
 // decide finds the answer: policies, route, target. When it returns x.Response is
@@ -56,15 +60,12 @@ func (p *passage) decide() {
 	if !p.request(p.route.Steps, &p.routePassed) {
 		return
 	}
-	p.inTarget = true
-	if err := p.route.Target.Serve(x); err != nil {
-		p.fail(err)
-	}
-	p.inTarget = false
+	p.ask()
 }
 
 // request runs OnRequest of policies in order and says whether to go on.
 func (p *passage) request(steps []Step, passed *int) bool {
+	x := p.x
 	for i := range steps {
 		step := &steps[i]
 		*passed = i + 1
@@ -72,14 +73,18 @@ func (p *passage) request(steps []Step, passed *int) bool {
 			continue
 		}
 		p.step = step
-		if verdict := step.Hooks.OnRequest(p.x); verdict != message.Next {
+		body := x.Request.Body
+		if verdict := step.Hooks.OnRequest(x); verdict != message.Next {
 			if !p.judge(verdict) {
 				return false
 			}
 		}
+		if body != nil && changed(body, x.Request.Body) {
+			p.asker = step
+		}
 	}
 	p.step = nil
-	return true
+	return x.Problem() == nil // A policy that refuses means it, whatever it returned.
 }
 
 // judge acts on a verdict that is not Next and says whether to go on all the same.
@@ -111,15 +116,40 @@ func (p *passage) match() bool {
 	return p.checkUpgrade()
 }
 
+// ask calls the target. One that fails leaves nothing of what it had begun to
+// answer.
+func (p *passage) ask() {
+	x := p.x
+	if p.asker != nil && x.Request.Body != nil {
+		p.guardRequestBody()
+	}
+	p.inTarget = true
+	err := p.route.Target.Serve(x)
+	if err == nil && !complete(&x.Response) {
+		err = errNoAnswer
+	}
+	if err != nil {
+		p.fail(err)
+		p.discard()
+	}
+	p.inTarget = false
+}
+
 // review lets the policies that were passed see the answer, last one first. A
 // problem becomes an answer before, so that they can add to it.
 func (p *passage) review() {
 	if p.aborted {
 		return
 	}
+	if p.x.Problem() == nil && !complete(&p.x.Response) {
+		p.fail(errNoAnswer)
+		p.discard()
+	}
+	p.step = nil
 	if p.x.Problem() != nil {
 		p.answerProblem()
 	}
+	p.firstBody = p.x.Response.Body
 	if p.route != nil {
 		p.response(p.route.Steps[:p.routePassed])
 	}
@@ -136,13 +166,16 @@ func (p *passage) response(steps []Step) {
 
 func (p *passage) respondOne(step *Step) {
 	defer p.rescueResponse()
+	x := p.x
 	p.step = step
-	before := p.x.Problem()
-	if verdict := step.Hooks.OnResponse(p.x); verdict != message.Next {
+	before, body := x.Problem(), x.Response.Body
+	if verdict := step.Hooks.OnResponse(x); verdict != message.Next {
 		p.judge(verdict)
 	}
-	if after := p.x.Problem(); after != nil && after != before {
+	if after := x.Problem(); after != nil && after != before {
 		p.replaceAnswer()
+	} else if body != nil && changed(body, x.Response.Body) {
+		p.answerer = step
 	}
 	p.step = nil
 }
@@ -151,27 +184,46 @@ func (p *passage) respondOne(step *Step) {
 // the problem; after that the connection is cut, so that nobody takes a part for
 // the whole.
 func (p *passage) send() {
-	defer p.rescueSend()
 	x := p.x
 	if p.aborted {
-		x.Response.CloseBody()
+		p.discard()
 		x.Wire().Abort()
 		return
 	}
-	err := x.Wire().Respond(x)
-	if err == nil {
+	if problem := x.Problem(); problem != nil && problem.Status == message.ClientGone.Status {
+		p.closeAnswer() // Nobody is there to read it; the status is for logs.
+		x.Wire().Abort()
 		return
 	}
-	p.fail(err)
+	if p.respond() {
+		return
+	}
 	if !x.Wire().Started() && !x.Wire().Gone() {
 		p.replaceAnswer()
-		_ = x.Wire().Respond(x)
+		if p.respond() {
+			return
+		}
 	}
+	p.closeAnswer()
+	x.Wire().Abort()
+}
+
+// respond writes x.Response. If it says no, x.Problem tells why.
+func (p *passage) respond() (whole bool) {
+	defer p.rescueSend()
+	if err := p.x.Wire().Respond(p.x); err != nil {
+		p.fail(err)
+		return false
+	}
+	return true
 }
 
 // done ends the exchange: OnDone for all that were passed, metrics, access log.
 func (p *passage) done() {
 	x := p.x
+	if p.answerer != nil {
+		p.closeAnswer() // The policy may have forgotten what stood there before.
+	}
 	x.Times.Done = time.Since(x.Times.Started)
 	if p.route != nil {
 		p.finish(p.route.Steps[:p.routePassed])
