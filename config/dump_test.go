@@ -51,7 +51,7 @@ func dumpValue(b *strings.Builder, v reflect.Value, base int, indent string) {
 		fmt.Fprintf(b, "%q", x.Value)
 		dumpValue(b, reflect.ValueOf(x.Mark), base, indent)
 		return
-	case Path, Condition: // their String leaves out the place
+	case Path, Condition, RetryOn: // field by field: with the places
 	case fmt.Stringer:
 		if v.Kind() != reflect.Pointer || !v.IsNil() {
 			b.WriteString(x.String())

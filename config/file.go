@@ -161,7 +161,7 @@ func (f *file) loadParts(text string) bool {
 			continue
 		}
 		if e.decoded = f.part(&p.part, p.section); e.decoded == nil {
-			return f.faulty(text, &p.part)
+			return f.faulty(text, p)
 		}
 	}
 	f.own()
@@ -171,13 +171,19 @@ func (f *file) loadParts(text string) bool {
 
 // faulty looks for the fault in a part that is no YAML by itself, all before it being
 // well: what follows the last good part is read to the fault, and not the whole file
-// again. It returns false if there is none: then the cuts were wrong.
-func (f *file) faulty(text string, p *part) bool {
-	head, lines := "", p.base
-	if p.list != noList {
-		head, lines = p.list.String()+":\n", p.base-1
+// again. It returns false if there is none: then the cuts were wrong. What stands
+// before the part is stood for by the least that leaves it in the same place.
+func (f *file) faulty(text string, p *latePart) bool {
+	head := ""
+	switch {
+	case p.list == noList && p.section > 0:
+		head = "key: 0\n"
+	case p.list != noList && f.entries[p.entry-1].list == noList:
+		head = "key:\n"
+	case p.list != noList:
+		head = "key:\n" + strings.Repeat(" ", p.indent) + "- 0\n"
 	}
-	rest := head + text[p.from:]
+	rest, lines := head+text[p.from:], p.base-strings.Count(head, "\n")
 	fault := checkText(rest)
 	if fault == nil {
 		_, fault = f.parser(0).parse(rest, 1)

@@ -197,13 +197,13 @@ func (s *splitter) section(line string) bool {
 	for name < len(line) && (line[name] >= 'a' && line[name] <= 'z' || line[name] == '_') {
 		name++
 	}
-	if name == 0 || name == len(line) || line[name] != ':' {
+	if name == 0 || name == len(line) || line[name] != ':' || name+1 < len(line) && line[name+1] != ' ' && line[name+1] != '\n' {
 		return false
 	}
 	s.begin(noList, 0)
 	s.list = noList
 	rest := strings.TrimLeft(strings.TrimSuffix(line[name+1:], "\n"), " ")
-	if rest == "" || rest[0] == '#' && line[name+1] == ' ' {
+	if rest == "" || rest[0] == '#' {
 		s.list, s.indent = listNamed(line[:name]), -1
 	}
 	return true
