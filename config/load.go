@@ -278,6 +278,9 @@ func (l *loader) pace() {
 
 // include loads the files that a pattern stands for.
 func (l *loader) include(pattern Text, f *file) {
+	if pattern.Mark.Line == 0 {
+		return // it is no text, which was said
+	}
 	at := place{src: f.src}
 	from := func(message string) *Problem {
 		return at.problem(int(pattern.Mark.Line), int(pattern.Mark.Column), message)

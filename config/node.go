@@ -49,7 +49,7 @@ func (s *source) quote(line int) string {
 		return text
 	}
 	s.once.Do(s.index)
-	if line > len(s.lines) {
+	if line < 1 || line > len(s.lines) {
 		return ""
 	}
 	text, _, _ := strings.Cut(s.text[s.lines[line-1]:], "\n")
@@ -66,8 +66,10 @@ func (s *source) index() {
 	}
 }
 
+// position is where a value stands; one without a place of its own is at the
+// beginning of its entry.
 func (p place) position(line, column int) Position {
-	return Position{p.src.name, p.base + line, column}
+	return Position{p.src.name, p.base + max(1, line), max(1, column)}
 }
 
 func (p place) problem(line, column int, message string) *Problem {

@@ -111,7 +111,17 @@ func loadText(text string, cache *Cache) string {
 		}
 		return []byte(text), nil
 	}
-	return outcome(Load("x.yaml", cache))
+	doc, err := Load("x.yaml", cache)
+	var problems Problems
+	if err != nil && !errors.As(err, &problems) {
+		panic(fmt.Sprintf("%q: an error that is no list of problems: %v", text, err))
+	}
+	for _, p := range problems {
+		if p.File != "x.yaml" || p.Line < 1 || p.Column < 1 || p.Message == "" {
+			panic(fmt.Sprintf("%q: a problem without a place: %+v", text, p))
+		}
+	}
+	return outcome(doc, err)
 }
 
 func partsAgainstWhole(t *testing.T, before, text string) {
