@@ -53,8 +53,8 @@ func (n *names) add(name string) {
 	}
 }
 
-func nameEntries[T any](n *names, kind string, before, after []config.Item[T], name func(*T) config.Text, compare func(old, new *T) []detail) {
-	sometimes := func(old, new *T) []detail {
+func nameEntries[T any](n *names, kind string, before, after []config.Item[T], name func(*T) config.Text, compare func(old, new config.Item[T]) []detail) {
+	sometimes := func(old, new config.Item[T]) []detail {
 		if n.deep++; n.deep > deepLimit {
 			return []detail{{}}
 		}

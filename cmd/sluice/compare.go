@@ -21,11 +21,12 @@ const (
 
 // change is one entry of the document that is not what it was.
 type change struct {
-	Kind    string          `json:"kind"` // route, upstream, listener, consumer, policy, or a section
-	Name    string          `json:"name,omitempty"`
-	What    string          `json:"what"`
-	At      config.Position `json:"at"` // in the new document; of what was removed: in the old one
-	Details []detail        `json:"details,omitempty"`
+	Kind string `json:"kind"` // route, upstream, listener, consumer, policy, or a section
+	Name string `json:"name,omitempty"`
+	What string `json:"what"`
+	// At is in the new document; of what was removed in the old one; nil for a section.
+	At      *config.Position `json:"at,omitempty"`
+	Details []detail         `json:"details,omitempty"`
 }
 
 // title names the change in a few words.
@@ -42,13 +43,13 @@ type detail struct {
 
 // comparer compares what documents mean.
 type comparer struct {
-	canon    *config.Canon
+	viewer   *config.Viewer
 	policies map[string]policy.Kind
 	targets  map[string]target.Kind
 }
 
 func newComparer() *comparer {
-	c := &comparer{config.NewCanon(), map[string]policy.Kind{}, map[string]target.Kind{}}
+	c := &comparer{config.NewViewer(), map[string]policy.Kind{}, map[string]target.Kind{}}
 	for _, k := range policies.All() {
 		c.policies[k.Name] = k
 	}
@@ -90,7 +91,7 @@ func (c *comparer) sections(before, after *config.Document) []change {
 		}
 		details := settingsChanged("", c.values(old, was), c.values(new, is))
 		if what != changed || len(details) > 0 {
-			changes = append(changes, change{Kind: name, What: what, At: config.Position{File: after.Main, Line: 1, Column: 1}, Details: details})
+			changes = append(changes, change{Kind: name, What: what, Details: details})
 		}
 	}
 	section("admin", before.Admin != nil, after.Admin != nil, before.Admin, after.Admin)
@@ -99,15 +100,15 @@ func (c *comparer) sections(before, after *config.Document) []change {
 	return changes
 }
 
-func (c *comparer) values(v any, there bool) []config.Setting {
+func (c *comparer) values(v any, there bool) []setting {
 	if !there {
 		return nil
 	}
-	return c.canon.Value(v)
+	return settingsIn(v)
 }
 
 // entries compares two lists whose entries have names; their order does not count.
-func entries[T any](kind string, before, after []config.Item[T], name func(*T) config.Text, compare func(old, new *T) []detail) []change {
+func entries[T any](kind string, before, after []config.Item[T], name func(*T) config.Text, compare func(old, new config.Item[T]) []detail) []change {
 	gone, come := unshared(before, after)
 	olds := make(map[string]config.Item[T], len(gone))
 	for _, i := range gone {
@@ -120,35 +121,36 @@ func entries[T any](kind string, before, after []config.Item[T], name func(*T) c
 		at := item.Position(text.Mark)
 		old, was := olds[text.Value]
 		if !was {
-			changes = append(changes, change{Kind: kind, Name: text.Value, What: added, At: at})
+			changes = append(changes, change{Kind: kind, Name: text.Value, What: added, At: &at})
 			continue
 		}
 		delete(olds, text.Value)
-		if details := compare(old.Value, item.Value); len(details) > 0 {
-			changes = append(changes, change{Kind: kind, Name: text.Value, What: changed, At: at, Details: details})
+		if details := compare(old, item); len(details) > 0 {
+			changes = append(changes, change{Kind: kind, Name: text.Value, What: changed, At: &at, Details: details})
 		}
 	}
 	for _, i := range gone {
 		text := name(before[i].Value)
 		if _, left := olds[text.Value]; left {
-			changes = append(changes, change{Kind: kind, Name: text.Value, What: removed, At: before[i].Position(text.Mark)})
+			at := before[i].Position(text.Mark)
+			changes = append(changes, change{Kind: kind, Name: text.Value, What: removed, At: &at})
 		}
 	}
 	return changes
 }
 
-func (c *comparer) listener(old, new *config.Listener) []detail {
-	return settingsChanged("", c.canon.Value(old), c.canon.Value(new))
+func (c *comparer) listener(old, new config.Item[config.Listener]) []detail {
+	return settingsChanged("", settingsIn(old.Value), settingsIn(new.Value))
 }
 
-func (c *comparer) upstream(old, new *config.Upstream) []detail {
-	return settingsChanged("", c.canon.Value(old), c.canon.Value(new))
+func (c *comparer) upstream(old, new config.Item[config.Upstream]) []detail {
+	return settingsChanged("", settingsIn(old.Value), settingsIn(new.Value))
 }
 
 // consumer compares groups as sets, and says of credentials only that they changed.
-func (c *comparer) consumer(old, new *config.Consumer) []detail {
-	details := settingsChanged("", groupsOf(old), groupsOf(new))
-	before, after := c.credentials(old), c.credentials(new)
+func (c *comparer) consumer(old, new config.Item[config.Consumer]) []detail {
+	details := settingsChanged("", groupsOf(old.Value), groupsOf(new.Value))
+	before, after := c.credentials(old.Value), c.credentials(new.Value)
 	for _, kind := range slices.Sorted(keysOf(before, after)) {
 		was, is := before[kind], after[kind]
 		if !slices.Equal(was, is) {
@@ -158,14 +160,13 @@ func (c *comparer) consumer(old, new *config.Consumer) []detail {
 	return details
 }
 
-func groupsOf(c *config.Consumer) []config.Setting {
+func groupsOf(c *config.Consumer) []setting {
 	var groups []string
 	for _, g := range c.Groups {
 		groups = append(groups, g.Value)
 	}
-	slices.Sort(groups)
-	text := "[" + strings.Join(slices.Compact(groups), ", ") + "]"
-	return []config.Setting{{Path: "groups", Text: text, Shown: text}}
+	text := inOrder(groups)
+	return []setting{{"groups", text, text}}
 }
 
 // credentials are what tells credentials apart, by kind, sorted. It is never shown.
@@ -178,8 +179,8 @@ func (c *comparer) credentials(consumer *config.Consumer) map[string][]string {
 				into = kind.NewCredential()
 			}
 			text := ""
-			for _, s := range c.canon.Node(&keyed.Settings, into) {
-				text += s.Path + "\x00" + s.Text + "\x00"
+			for _, s := range settingsOf(c.viewer.View(&keyed.Settings, into)) {
+				text += s.path + "\x00" + s.text + "\x00"
 			}
 			all[keyed.Kind] = append(all[keyed.Kind], text)
 		}
@@ -216,39 +217,29 @@ func setWords(was, is []string, noun string) string {
 	return strings.Join(words, ", ")
 }
 
-// settingsChanged compares two canonical forms. Both are in the same order.
-func settingsChanged(prefix string, old, new []config.Setting) []detail {
-	was := make(map[string]config.Setting, len(old))
+// settingsChanged compares two flattened settings. Both are in the same order.
+func settingsChanged(prefix string, old, new []setting) []detail {
+	was := make(map[string]setting, len(old))
 	for _, s := range old {
-		was[s.Path] = s
+		was[s.path] = s
 	}
 	var details []detail
 	for _, s := range new {
-		before, there := was[s.Path]
-		delete(was, s.Path)
+		before, there := was[s.path]
+		delete(was, s.path)
 		switch {
 		case !there:
-			details = append(details, detail{Path: joined(prefix, s.Path), New: &s.Shown})
-		case before.Text != s.Text && before.Shown == s.Shown:
-			details = append(details, detail{Path: joined(prefix, s.Path), Note: "the value behind " + s.Shown + " changed"})
-		case before.Text != s.Text:
-			details = append(details, detail{Path: joined(prefix, s.Path), Old: &before.Shown, New: &s.Shown})
+			details = append(details, detail{Path: joinPath(prefix, s.path), New: &s.shown})
+		case before.text != s.text && before.shown == s.shown:
+			details = append(details, detail{Path: joinPath(prefix, s.path), Note: "the value behind " + s.shown + " changed"})
+		case before.text != s.text:
+			details = append(details, detail{Path: joinPath(prefix, s.path), Old: &before.shown, New: &s.shown})
 		}
 	}
 	for _, s := range old {
-		if _, left := was[s.Path]; left {
-			details = append(details, detail{Path: joined(prefix, s.Path), Old: &s.Shown})
+		if _, left := was[s.path]; left {
+			details = append(details, detail{Path: joinPath(prefix, s.path), Old: &s.shown})
 		}
 	}
 	return details
-}
-
-func joined(prefix, path string) string {
-	if prefix == "" || path == "" {
-		return prefix + path
-	}
-	if path[0] == '[' {
-		return prefix + path
-	}
-	return prefix + "." + path
 }

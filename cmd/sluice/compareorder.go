@@ -38,8 +38,9 @@ func (c *comparer) reordered(before, after *config.Document) []change {
 					continue
 				}
 				told[i] = true
+				at := item.Position(second.Name.Mark)
 				changes = append(changes, change{
-					Kind: "route", Name: second.Name.Value, What: moved, At: item.Position(second.Name.Mark),
+					Kind: "route", Name: second.Name.Value, What: moved, At: &at,
 					Details: []detail{{Path: "order", Note: fmt.Sprintf("comes behind %s now, which is as specific and wins where both match", first.Name.Value)}},
 				})
 			}

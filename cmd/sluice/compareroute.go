@@ -12,38 +12,60 @@ import (
 )
 
 // route compares what a route matches, does and answers with.
-func (c *comparer) route(old, new *config.Route) []detail {
-	details := settingsChanged("match", c.match(old), c.match(new))
+func (c *comparer) route(before, after config.Item[config.Route]) []detail {
+	details := settingsChanged("match", matchOf(before), matchOf(after))
+	old, new := before.Value, after.Value
 	details = append(details, c.chain("policies", c.chainOf(old.Policies), c.chainOf(new.Policies))...)
 	details = append(details, settingsChanged("", upgradesOf(old), upgradesOf(new))...)
 	return append(details, c.target(old, new)...)
 }
 
-// match compares hosts, paths and methods as the sets that they are.
-func (c *comparer) match(r *config.Route) []config.Setting {
-	settings := c.canon.Value(r.Match)
+// matchOf is what a route matches: hosts, paths and methods as the sets that they are,
+// and no value that a reference stands for.
+func matchOf(item config.Item[config.Route]) []setting {
+	m := item.Value.Match
+	settings := settingsIn(m)
+	hide := map[string]bool{}
+	for _, c := range m.Headers {
+		hide[joinKey("headers", c.Key)] = isReference(item, c.Value.Mark)
+	}
+	for _, c := range m.Query {
+		hide[joinKey("query", c.Key)] = isReference(item, c.Value.Mark)
+	}
 	for i := range settings {
 		s := &settings[i]
-		if list, ok := strings.CutPrefix(s.Text, "["); ok && slices.Contains([]string{"host", "path", "methods", "listener"}, s.Path) {
-			words := strings.Split(strings.TrimSuffix(list, "]"), ", ")
-			slices.Sort(words)
-			s.Text = strings.Join(slices.Compact(words), ", ")
+		if hide[s.path] {
+			s.shown = "***"
+		}
+		if words, ok := strings.CutPrefix(s.text, "["); ok && slices.Contains([]string{"host", "path", "methods", "listener"}, s.path) {
+			s.text = inOrder(strings.Split(strings.TrimSuffix(words, "]"), ", "))
 		}
 	}
 	return settings
 }
 
-func upgradesOf(r *config.Route) []config.Setting {
+// isReference says whether the line on which a value stands may hold a reference.
+func isReference(item config.Item[config.Route], at config.Mark) bool {
+	quote := item.Problem(at, "").Quote
+	return quote == "" || strings.Contains(quote, "${")
+}
+
+// inOrder writes a set as a list.
+func inOrder(words []string) string {
+	slices.Sort(words)
+	return "[" + strings.Join(slices.Compact(words), ", ") + "]"
+}
+
+func upgradesOf(r *config.Route) []setting {
 	var words []string
 	for _, u := range r.Upgrades {
 		words = append(words, u.Value)
 	}
-	slices.Sort(words)
 	if len(words) == 0 {
 		return nil
 	}
-	text := "[" + strings.Join(slices.Compact(words), ", ") + "]"
-	return []config.Setting{{Path: "upgrades", Text: text, Shown: text}}
+	text := inOrder(words)
+	return []setting{{"upgrades", text, text}}
 }
 
 func (c *comparer) target(old, new *config.Route) []detail {
@@ -54,36 +76,36 @@ func (c *comparer) target(old, new *config.Route) []detail {
 	if was.Kind == is.Kind {
 		return settingsChanged(is.Kind, c.targetSettings(was), c.targetSettings(is))
 	}
-	before, after := targetWords(was.Kind, c.targetSettings(was)), targetWords(is.Kind, c.targetSettings(is))
+	before, after := was.Kind+" "+settingWords(c.targetSettings(was)), is.Kind+" "+settingWords(c.targetSettings(is))
 	return []detail{{Path: "target", Old: &before, New: &after}}
 }
 
-func (c *comparer) targetSettings(k *config.Keyed) []config.Setting {
+func (c *comparer) targetSettings(k *config.Keyed) []setting {
 	if kind, ok := c.targets[k.Kind]; ok {
-		return c.canon.Node(&k.Settings, kind.NewSettings())
+		return settingsOf(c.viewer.View(&k.Settings, kind.NewSettings()))
 	}
-	return c.canon.Node(&k.Settings, nil)
+	return settingsOf(c.viewer.View(&k.Settings, nil))
 }
 
-// targetWords is a target on one line.
-func targetWords(kind string, settings []config.Setting) string {
+// settingWords are settings on one line.
+func settingWords(settings []setting) string {
 	var words []string
 	for _, s := range settings {
 		switch {
-		case s.Path == "":
-			return kind + " " + s.Shown
-		case s.Text != "":
-			words = append(words, s.Path+": "+s.Shown)
+		case s.path == "":
+			return s.shown
+		case s.text != "":
+			words = append(words, s.path+": "+s.shown)
 		}
 	}
-	return kind + " {" + strings.Join(words, ", ") + "}"
+	return "{" + strings.Join(words, ", ") + "}"
 }
 
 // link is one policy of a chain.
 type link struct {
 	name     string // rate_limit, rate_limit#2
 	stage    policy.Stage
-	settings []config.Setting
+	settings []setting
 }
 
 // chainOf brings policies into the order in which they run.
@@ -109,12 +131,12 @@ func (c *comparer) link(p *config.Policy, seen map[string]int) link {
 	}
 	kind, ok := c.policies[keyed.Kind]
 	if !ok {
-		l.settings = c.canon.Node(&keyed.Settings, nil)
+		l.settings = settingsOf(c.viewer.View(&keyed.Settings, nil))
 		return l
 	}
 	l.stage = kind.Stage
 	fault := onFaultOf(p, kind.Stage)
-	l.settings = append(c.canon.Node(&keyed.Settings, kind.NewSettings()), config.Setting{Path: "on_fault", Text: fault, Shown: fault})
+	l.settings = append(settingsOf(c.viewer.View(&keyed.Settings, kind.NewSettings())), setting{"on_fault", fault, fault})
 	return l
 }
 
@@ -137,23 +159,25 @@ func (c *comparer) chain(path string, old, new []link) []detail {
 	var details []detail
 	for _, l := range new {
 		is[l.name] = true
-		at := joined(path, l.name)
+		at := joinPath(path, l.name)
 		before, there := was[l.name]
 		if !there {
-			details = append(details, detail{Path: at, Note: "added"})
+			words := settingWords(l.settings)
+			details = append(details, detail{Path: at, New: &words})
 			continue
 		}
 		details = append(details, settingsChanged(at, before.settings, l.settings)...)
 	}
 	for _, l := range old {
 		if !is[l.name] {
-			details = append(details, detail{Path: joined(path, l.name), Note: "removed"})
+			words := settingWords(l.settings)
+			details = append(details, detail{Path: joinPath(path, l.name), Old: &words})
 		}
 	}
 	oldOrder := namesIn(old, func(name string) bool { return is[name] })
 	newOrder := namesIn(new, func(name string) bool { _, there := was[name]; return there })
 	if before, after := strings.Join(oldOrder, ", "), strings.Join(newOrder, ", "); before != after {
-		details = append(details, detail{Path: path + " order", Old: &before, New: &after})
+		details = append(details, detail{Path: strings.TrimSpace(path + " order"), Old: &before, New: &after})
 	}
 	return details
 }
@@ -174,11 +198,7 @@ func (c *comparer) top(before, after *config.Document) []change {
 	if len(details) == 0 {
 		return nil
 	}
-	at := config.Position{File: after.Main, Line: 1, Column: 1}
-	if len(after.Policies) > 0 && len(after.Policies[0].Value.Kinds) > 0 {
-		at = after.Policies[0].Position(after.Policies[0].Value.Kinds[0].Mark)
-	}
-	return []change{{Kind: "policies", Name: "of all routes", What: changed, At: at, Details: details}}
+	return []change{{Kind: "policies", Name: "of all routes", What: changed, Details: details}}
 }
 
 func (c *comparer) topChain(doc *config.Document) []link {

@@ -20,7 +20,8 @@ that are written out make no difference. The order of policies does within one
 stage, and the order of routes where it decides which of two wins. Credentials
 and secrets are compared and never shown.
 
-The exit code is 0 where nothing changes and 1 where something does.`,
+The exit code is 0 where nothing changes, 1 where something does, and 2 where the
+two cannot be compared.`,
 		Example: "  sluice diff sluice.yaml new.yaml",
 		Args:    exactly(2),
 	}
@@ -34,13 +35,13 @@ The exit code is 0 where nothing changes and 1 where something does.`,
 func diff(c *cobra.Command, oldPath, newPath string, output format) error {
 	before, err := config.Load(oldPath, nil)
 	if err != nil {
-		return unreadable(c, err)
+		return incomparable(c, err)
 	}
 	after, err := config.Load(newPath, nil)
 	if err != nil {
-		return unreadable(c, err)
+		return incomparable(c, err)
 	}
-	changes := compare(before, after)
+	changes := append([]change{}, compare(before, after)...) // Never null in JSON.
 	if output == asJSON {
 		if err := printJSON(c.OutOrStdout(), map[string]any{"equal": len(changes) == 0, "changes": changes}); err != nil {
 			return err
@@ -61,7 +62,15 @@ func unreadable(c *cobra.Command, err error) error {
 		return err
 	}
 	_, _ = fmt.Fprintln(c.ErrOrStderr(), problems.Error())
-	return usageError{fmt.Errorf("the configuration has %s", counted(len(problems), "problem"))}
+	return errProblems
+}
+
+// incomparable is unreadable with the exit code that means neither equal nor different.
+func incomparable(c *cobra.Command, err error) error {
+	if err = unreadable(c, err); errors.Is(err, errProblems) {
+		err = errors.New("nothing was compared")
+	}
+	return usageError{err}
 }
 
 func printChanges(p *paint, changes []change) {
@@ -82,7 +91,10 @@ func printChanges(p *paint, changes []change) {
 		default:
 			line = p.yellow("~ " + line)
 		}
-		p.printf("%s  %s\n", line, p.faint(change.At.String()))
+		if change.At != nil {
+			line += "  " + p.faint(change.At.String())
+		}
+		p.printf("%s\n", line)
 		for _, d := range change.Details {
 			p.printf("    %s\n", printableText(d.words(p)))
 		}

@@ -114,17 +114,18 @@ type policyInPlace struct {
 	From     string          `json:"from"` // all routes, or route
 	OnFault  string          `json:"on_fault"`
 	At       config.Position `json:"at"`
-	Settings []setting       `json:"settings,omitempty"`
+	Settings []shownSetting  `json:"settings,omitempty"`
 }
 
-type setting struct {
+// shownSetting is a setting with its default or as it was written; no secret.
+type shownSetting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 }
 
 type targetInPlace struct {
 	Kind      string            `json:"kind"`
-	Settings  []setting         `json:"settings,omitempty"`
+	Settings  []shownSetting    `json:"settings,omitempty"`
 	Upstreams []upstreamInPlace `json:"upstreams,omitempty"`
 }
 

@@ -157,14 +157,17 @@ func dropped(name string, s *engine.Snapshot, l *engine.Listener, trusted bool) 
 
 // vouch adds what the engine says about the client before it looks for a route.
 func (r *arrived) vouch(client netip.Addr) {
-	add := func(name, value string) {
-		if !r.Header.Has(name) {
-			r.Header.Add(name, value)
-		}
+	chain := client.String()
+	if before := r.Header.Joined("X-Forwarded-For"); before != "" {
+		chain = before + ", " + chain
 	}
-	add("X-Forwarded-For", client.String())
-	add("X-Forwarded-Proto", r.Scheme)
-	add("X-Forwarded-Host", r.Authority)
+	r.Header.Set("X-Forwarded-For", chain)
+	if proto := r.Header.Get("X-Forwarded-Proto"); proto != "http" && proto != "https" {
+		r.Header.Set("X-Forwarded-Proto", r.Scheme)
+	}
+	if !r.Header.Has("X-Forwarded-Host") && r.Authority != "" {
+		r.Header.Add("X-Forwarded-Host", r.Authority)
+	}
 }
 
 // answer is what the gateway says where no route wins.

@@ -70,7 +70,7 @@ func (d *describer) policies(item *config.Item[config.Route]) []policyInPlace {
 		}
 		all = append(all, inOrder{policyInPlace{
 			Name: l.name, Stage: l.stage.String(), From: from, OnFault: onFaultOf(p, l.stage),
-			At: position(p.Kinds[0].Mark), Settings: settingsOf(l.settings),
+			At: position(p.Kinds[0].Mark), Settings: shownSettings(l.settings),
 		}, l.stage})
 	}
 	seen := map[string]int{}
@@ -91,18 +91,18 @@ func (d *describer) policies(item *config.Item[config.Route]) []policyInPlace {
 	return list
 }
 
-func settingsOf(canonical []config.Setting) []setting {
-	var list []setting
+func shownSettings(canonical []setting) []shownSetting {
+	var list []shownSetting
 	for _, s := range canonical {
-		if s.Text != "" && s.Path != "on_fault" {
-			list = append(list, setting{s.Path, s.Shown})
+		if s.text != "" && s.path != "on_fault" {
+			list = append(list, shownSetting{s.path, s.shown})
 		}
 	}
 	return list
 }
 
 func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPlace {
-	t := &targetInPlace{Kind: keyed.Kind, Settings: settingsOf(d.targetSettings(keyed))}
+	t := &targetInPlace{Kind: keyed.Kind, Settings: shownSettings(d.targetSettings(keyed))}
 	for _, item := range d.doc.Upstreams {
 		if slices.Contains(upstreams, item.Value.Name.Value) {
 			t.Upstreams = append(t.Upstreams, describeUpstream(item))
@@ -136,7 +136,7 @@ func retryWords(r *config.Retry) string {
 		if on.ConnectFailure {
 			when = append(when, "if it cannot connect")
 		} else {
-			statuses = append(statuses, on.String())
+			statuses = append(statuses, retryWord(on))
 		}
 	}
 	if len(statuses) > 0 {

@@ -125,3 +125,12 @@ func printPage(c *cobra.Command, name string, output format) error {
 	}
 	return fmt.Errorf("there is no policy or target %q%s", name, config.Meant(name, names, "names"))
 }
+
+// sentenceOf is the summary as a sentence: "Lets each caller make so many …".
+func sentenceOf(files embed.FS, name string) string {
+	summary := summaryOf(files, name)
+	if summary == "" {
+		return ""
+	}
+	return strings.ToUpper(summary[:1]) + summary[1:] + "."
+}

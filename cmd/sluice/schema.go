@@ -4,6 +4,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/policies"
+	"github.com/sluice-gateway/sluice/targets"
 )
 
 func schemaCommand() *cobra.Command {
@@ -26,4 +28,15 @@ An editor that knows YAML completes and checks a configuration that begins with
 }
 
 // documentSchema is the schema of the whole document.
-func documentSchema() []byte { return config.SchemaOf(config.Route{}) }
+func documentSchema() []byte {
+	var policyKinds, targetKinds []config.KindSchema
+	for _, k := range policies.All() {
+		policyKinds = append(policyKinds, config.KindSchema{
+			Name: k.Name, Doc: sentenceOf(k.Files, k.Name), Settings: k.NewSettings(), Credential: k.NewCredential(),
+		})
+	}
+	for _, k := range targets.All() {
+		targetKinds = append(targetKinds, config.KindSchema{Name: k.Name, Doc: sentenceOf(k.Files, k.Name), Settings: k.NewSettings()})
+	}
+	return config.Schema(policyKinds, targetKinds)
+}
