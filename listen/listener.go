@@ -2,37 +2,42 @@ package listen
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
-	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
-// sharedSocket may pass from a listener to its successor under another name.
-type sharedSocket struct {
+// socket accepts connections for the listener that owns it. It may pass from a
+// listener to its successor under another name.
+type socket struct {
 	net.Listener
-	users int // changed by the goroutine that loads configurations only
+	owner   atomic.Pointer[listener]
+	logger  *slog.Logger
+	stopped chan struct{} // closed by stop
+	done    chan struct{} // closed when nothing is accepted any more
 }
 
-// listener accepts the connections of one socket.
+func newSocket(l net.Listener, logger *slog.Logger) *socket {
+	return &socket{Listener: l, logger: logger, stopped: make(chan struct{}), done: make(chan struct{})}
+}
+
+// listener serves the connections of one socket.
 type listener struct {
-	set     *Set
 	spec    Spec // Name and Address never change
-	socket  *sharedSocket
+	socket  *socket
 	server  *http1.Server
 	metrics Metrics
 	max     atomic.Int64
-	stopped atomic.Bool
-	retired atomic.Bool // another listener has the socket now
-	done    chan struct{}
+
+	refusals *refusals
 }
 
-func newListener(s *Set, spec Spec, socket *sharedSocket) *listener {
-	l := &listener{set: s, spec: spec, socket: socket, done: make(chan struct{})}
+func newListener(s *Set, spec Spec, from *socket) *listener {
+	l := &listener{spec: spec, socket: from, refusals: &s.refusals}
 	l.server = http1.NewServer(spec.Name, spec.Limits, s.handler)
 	l.metrics = s.metrics(spec.Name)
 	l.max.Store(int64(spec.MaxConnections))
@@ -51,37 +56,57 @@ const (
 	lastPause  = time.Second
 )
 
-// accept takes connections until the listener is stopped.
-func (l *listener) accept() {
-	defer close(l.done)
+// accept takes connections until the socket is stopped.
+func (s *socket) accept() {
+	defer close(s.done)
 	pause := firstPause
 	for {
-		nc, err := l.socket.Accept()
+		nc, err := s.Accept()
 		if err == nil {
 			pause = firstPause
-			l.admit(nc)
-			if l.retired.Load() {
-				return
-			}
+			s.owner.Load().admit(nc)
 			continue
 		}
-		if l.stopped.Load() || errors.Is(err, net.ErrClosed) {
+		if s.isStopped() || errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue
+		s.logger.Error("accept", "listener", s.owner.Load().spec.Name, "error", err, "pause", pause.String())
+		select {
+		case <-time.After(pause):
+		case <-s.stopped:
 		}
-		l.set.logger.Error("accept", "listener", l.spec.Name, "error", err, "pause", pause.String())
-		time.Sleep(pause)
 		pause = min(2*pause, lastPause)
 	}
+}
+
+func (s *socket) isStopped() bool {
+	select {
+	case <-s.stopped:
+		return true
+	default:
+		return false
+	}
+}
+
+// stop ends accepting. What had arrived in the kernel's queue before is still
+// taken.
+func (s *socket) stop() {
+	if !s.isStopped() {
+		close(s.stopped)
+	}
+	if d, ok := s.Listener.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(time.Now().Add(firstPause))
+		<-s.done
+	}
+	_ = s.Close()
+	<-s.done
 }
 
 // admit serves a connection, or refuses it where the listener is full.
 func (l *listener) admit(nc net.Conn) {
 	if limit := l.max.Load(); limit > 0 && int64(l.server.Connections()) >= limit {
 		l.metrics.Refused()
-		refuse(nc)
+		l.refusals.refuse(nc)
 		return
 	}
 	l.metrics.Opened(0)
@@ -92,26 +117,10 @@ func (l *listener) admit(nc net.Conn) {
 	}()
 }
 
-// refuse answers without reading or waiting: a full gateway has no time for more.
-func refuse(nc net.Conn) {
-	_ = nc.SetDeadline(time.Now().Add(time.Millisecond))
-	_, _ = nc.Write([]byte(refusal))
-	_ = nc.Close()
-}
-
-var refusal = http1.Refusal(message.TooManyConnections)
-
-// stop ends accepting and drains. What had arrived in the kernel's queue before
-// is still served.
+// stop ends accepting, unless another listener has the socket now, and drains.
 func (l *listener) stop() {
-	l.stopped.Store(true)
-	l.retired.Store(l.socket.users > 1)
-	if l.socket.users--; l.socket.users == 0 {
-		if d, ok := l.socket.Listener.(interface{ SetDeadline(time.Time) error }); ok {
-			_ = d.SetDeadline(time.Now().Add(firstPause))
-			<-l.done
-		}
-		_ = l.socket.Close()
+	if l.socket.owner.Load() == l {
+		l.socket.stop()
 	}
 	l.server.Drain()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,8 +39,10 @@ type Set struct {
 	metrics func(listener string) Metrics
 	logger  *slog.Logger
 
-	mu   sync.Mutex
-	open []*listener // in the order of the configuration
+	mu       sync.Mutex
+	open     []*listener // in the order of the configuration
+	leaving  []*listener // not wanted any more, but with connections
+	refusals refusals
 }
 
 // NewSet returns an empty set, whose connections are served by handler.
@@ -98,11 +101,11 @@ func (s *Set) bind(spec Spec) (*listener, error) {
 			return newListener(s, spec, l.socket), nil
 		}
 	}
-	socket, err := net.Listen("tcp", spec.Address)
+	l, err := net.Listen("tcp", spec.Address)
 	if err != nil {
 		return nil, err
 	}
-	return newListener(s, spec, &sharedSocket{Listener: socket}), nil
+	return newListener(s, spec, newSocket(l, s.logger)), nil
 }
 
 // Commit starts the new listeners, changes the limits of those that are kept, and
@@ -114,36 +117,33 @@ func (c *Change) Commit() {
 		l.setLimits(c.update[i])
 	}
 	for _, l := range c.fresh {
-		l.socket.users++
-		go l.accept()
-	}
-	s.mu.Lock()
-	before := s.open
-	s.open = c.next
-	s.mu.Unlock()
-	for _, l := range before {
-		if !contains(c.next, l) {
-			l.stop()
+		if l.socket.owner.Swap(l) == nil {
+			go l.socket.accept()
 		}
+	}
+	var gone []*listener
+	s.mu.Lock()
+	for _, l := range s.open {
+		if !slices.Contains(c.next, l) {
+			gone = append(gone, l)
+		}
+	}
+	s.open = c.next
+	s.leaving = slices.DeleteFunc(s.leaving, func(l *listener) bool { return l.server.Connections() == 0 })
+	s.leaving = append(s.leaving, gone...)
+	s.mu.Unlock()
+	for _, l := range gone {
+		l.stop()
 	}
 }
 
 // Rollback closes what Prepare has opened.
 func (c *Change) Rollback() {
 	for _, l := range c.fresh {
-		if l.socket.users == 0 {
+		if l.socket.owner.Load() == nil {
 			_ = l.socket.Close()
 		}
 	}
-}
-
-func contains(list []*listener, l *listener) bool {
-	for _, other := range list {
-		if other == l {
-			return true
-		}
-	}
-	return false
 }
 
 // Status is what a listener is doing.
@@ -172,9 +172,11 @@ const drainLook = 10 * time.Millisecond
 // connections that it cut.
 func (s *Set) Shutdown(ctx context.Context) (cut int) {
 	s.mu.Lock()
-	open := s.open
+	stopping := s.open
+	open := append(s.leaving, s.open...)
+	s.leaving = nil
 	s.mu.Unlock()
-	for _, l := range open {
+	for _, l := range stopping {
 		l.stop()
 	}
 	ticker := time.NewTicker(drainLook)
