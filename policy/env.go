@@ -117,15 +117,19 @@ func (l Local[T]) At(x *message.Exchange) *T {
 
 // Keep returns what was opened under this key by the policy that stood in the same
 // place before the reload, and opens it if there is none: counters, caches, key
-// sets, pools. It is closed when no snapshot uses it any more.
+// sets, pools. It is closed when no snapshot uses it any more. Policies are built by
+// one goroutine at a time.
 func Keep[T io.Closer](env *Env, key string, open func() (T, error)) (T, error) {
 	full := env.Place.Route + "\x00" + env.Place.Name + "\x00" + key
-	v, err := env.Lease.take(full, func(old io.Closer) (io.Closer, error) {
-		if t, ok := old.(T); ok {
-			return t, nil
-		}
-		return open()
-	})
-	t, _ := v.(T)
-	return t, err
+	fits := func(v io.Closer) bool { _, ok := v.(T); return ok }
+	if v, ok := env.Lease.takeOld(full, fits); ok {
+		return v.(T), nil
+	}
+	t, err := open() // No lock is held: it may take its time, and keep something itself.
+	if err != nil {
+		var none T
+		return none, err
+	}
+	env.Lease.put(full, t)
+	return t, nil
 }

@@ -14,9 +14,10 @@ type Keeper struct {
 }
 
 type kept struct {
-	key   string
-	value io.Closer
-	users int
+	key    string
+	value  io.Closer
+	users  int
+	before *kept // what stood under the key, of another type
 }
 
 // NewKeeper returns an empty keeper.
@@ -38,31 +39,54 @@ type Lease struct {
 // Lease starts an empty lease.
 func (k *Keeper) Lease() *Lease { return &Lease{keeper: k} }
 
-func (l *Lease) take(key string, open func(old io.Closer) (io.Closer, error)) (io.Closer, error) {
+// takeOld takes what is kept under a key, if it fits.
+func (l *Lease) takeOld(key string, fits func(io.Closer) bool) (io.Closer, bool) {
 	k := l.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var old io.Closer
 	current := k.kept[key]
-	if current != nil {
-		old = current.value
-	}
-	value, err := open(old)
-	if err != nil {
-		return nil, err
-	}
-	if current == nil || value != old {
-		// What stood here before stays with those that hold it.
-		current = &kept{key: key, value: value}
-		k.kept[key] = current
+	if current == nil || !fits(current.value) {
+		return nil, false
 	}
 	current.users++
 	l.held = append(l.held, current)
-	return value, nil
+	return current.value, true
+}
+
+// put keeps a new value. What stood under the key before stays with those that
+// hold it.
+func (l *Lease) put(key string, value io.Closer) {
+	k := l.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	e := &kept{key: key, value: value, users: 1, before: k.kept[key]}
+	k.kept[key] = e
+	l.held = append(l.held, e)
 }
 
 // Empty says that nothing is held: there is nothing to give back.
 func (l *Lease) Empty() bool { return len(l.held) == 0 }
+
+// remove forgets what nobody holds any more. Where it had replaced something that
+// is still held, that stands there again: the configuration that wanted the new
+// one was refused.
+func (k *Keeper) remove(e *kept) {
+	last := k.kept[e.key]
+	if last == e {
+		if e.before == nil {
+			delete(k.kept, e.key)
+		} else {
+			k.kept[e.key] = e.before
+		}
+		return
+	}
+	for ; last != nil; last = last.before {
+		if last.before == e {
+			last.before = e.before
+			return
+		}
+	}
+}
 
 // Close gives everything back and closes what nobody else holds.
 func (l *Lease) Close() error {
@@ -74,9 +98,7 @@ func (l *Lease) Close() error {
 			continue
 		}
 		idle = append(idle, e.value)
-		if k.kept[e.key] == e {
-			delete(k.kept, e.key)
-		}
+		k.remove(e)
 	}
 	l.held = nil
 	k.mu.Unlock()

@@ -96,6 +96,64 @@ func TestKeepOfAnotherType(t *testing.T) {
 	}
 }
 
+// TestKeepAfterARefusedReload is a configuration in which something of another type is
+// kept, and that is refused in the end: what was there before is there again.
+func TestKeepAfterARefusedReload(t *testing.T) {
+	t.Parallel()
+	k := NewKeeper()
+	inForce := envOf(k, "orders", "cache")
+	old := open(t, inForce, "store")
+	for range 2 {
+		refused := envOf(k, "orders", "cache")
+		v, err := Keep(refused, "store", func() (*otherThing, error) { return &otherThing{}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := refused.Lease.Close(); err != nil || v.closed != 1 || old.closed != 0 {
+			t.Errorf("the new one was closed %d times, the old one %d times: %v", v.closed, old.closed, err)
+		}
+	}
+	next := envOf(k, "orders", "cache")
+	if open(t, next, "store") != old {
+		t.Error("what was kept is lost")
+	}
+	// And in the other order: the old one goes first, in the middle of a chain.
+	other, err := Keep(envOf(k, "orders", "cache"), "store", func() (*otherThing, error) { return &otherThing{}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range []*Env{inForce, next} {
+		if err := env.Lease.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if old.closed != 1 || other.closed != 0 || k.Len() != 1 {
+		t.Errorf("closed %d and %d times, %d are kept", old.closed, other.closed, k.Len())
+	}
+	again, err := Keep(envOf(k, "orders", "cache"), "store", func() (*otherThing, error) { return nil, errors.New("opened anew") })
+	if err != nil || again != other {
+		t.Errorf("%v, %v", again, err)
+	}
+}
+
+// TestKeepInKeep opens something that itself keeps something.
+func TestKeepInKeep(t *testing.T) {
+	t.Parallel()
+	k := NewKeeper()
+	env := envOf(k, "orders", "cache")
+	var inner *thing
+	outer, err := Keep(env, "outer", func() (*otherThing, error) {
+		inner = open(t, env, "inner")
+		return &otherThing{}, nil
+	})
+	if err != nil || k.Len() != 2 {
+		t.Fatalf("%v, %d are kept", err, k.Len())
+	}
+	if err := env.Lease.Close(); err != nil || inner.closed != 1 || outer.closed != 1 || k.Len() != 0 {
+		t.Errorf("%v, closed %d and %d times", err, inner.closed, outer.closed)
+	}
+}
+
 func TestKeepErrors(t *testing.T) {
 	t.Parallel()
 	k := NewKeeper()

@@ -78,9 +78,10 @@ func (h *Histogram) bucket(nanoseconds int64) int {
 	return min(bits.Len64(uint64((nanoseconds-1)/h.smallest)), HistogramBuckets-1)
 }
 
-// Bound is the upper bound of a bucket in nanoseconds, inclusive; the last is math.MaxInt64.
+// Bound is the upper bound of a bucket in nanoseconds, inclusive; the last is
+// math.MaxInt64, and so are those that would be larger.
 func (h *Histogram) Bound(bucket int) int64 {
-	if bucket >= HistogramBuckets-1 {
+	if bucket >= HistogramBuckets-1 || h.smallest > math.MaxInt64>>bucket {
 		return math.MaxInt64
 	}
 	return h.smallest << bucket
