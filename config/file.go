@@ -19,6 +19,7 @@ type file struct {
 	extra    []entry // entries of lists that are read as a whole
 	sections []section
 	problems Problems
+	within   int     // problems that belong to an entry
 	kept     []entry // for the next load
 	block    block
 }
@@ -33,7 +34,7 @@ type section struct {
 func (f *file) load(text string) {
 	f.block.finish = f.parser(0).finish
 	if f.l.cache.whole || !f.loadParts(text) {
-		f.entries, f.extra, f.sections, f.problems = nil, nil, nil, nil
+		f.entries, f.extra, f.sections, f.problems, f.within = nil, nil, nil, nil, 0
 		f.loadWhole(text)
 		// What the last load in parts left is kept for the next one.
 		f.kept = f.l.cache.files[f.src.name]
@@ -42,6 +43,7 @@ func (f *file) load(text string) {
 	}
 	f.l.fresh[f.src.name] = f.kept
 	f.l.problems = append(f.l.problems, f.problems...)
+	f.l.within += f.within
 	f.join()
 }
 
@@ -97,8 +99,12 @@ func (f *file) decode(l list, t *tree, base int) *decoded {
 	w := walker{at: place{f.src, base}, unbound: true}
 	w.value(t, v.Elem(), plan)
 	w.conceal(t.child("credentials"))
-	f.problems = append(f.problems, w.all()...)
 	d := &decoded{list: l, clean: len(w.problems) == 0, value: v.Interface()}
+	if all := w.all(); len(all) > 0 {
+		f.problems = append(f.problems, all...)
+		f.within += len(all)
+		f.l.faulty[d.value] = true
+	}
 	name := ""
 	switch v := d.value.(type) {
 	case *Listener:

@@ -31,7 +31,8 @@ type Cache struct {
 }
 
 // Load reads a file and all that it includes. The error is of the type Problems
-// and holds everything that is wrong. Cache may be nil.
+// and holds everything that is wrong; what could be read is returned beside it, so
+// that a compiler can look for more. Cache may be nil.
 func Load(path string, cache *Cache) (*Document, error) {
 	if cache == nil {
 		cache = &Cache{}
@@ -53,6 +54,7 @@ func Load(path string, cache *Cache) (*Document, error) {
 		single: map[string]Position{},
 		refs:   newReferences("", cache.Env),
 		fresh:  map[string][]entry{},
+		faulty: map[any]bool{},
 		layout: cache.plans.plan(reflect.TypeFor[layout]()),
 	}
 	l.file(path, nil, nil)
@@ -76,6 +78,9 @@ type loader struct {
 	single   map[string]Position // where a key that may be given once was given
 	fresh    map[string][]entry
 	entries  int // for pace
+	// within is how many problems belong to an entry; faulty are those entries.
+	within int
+	faulty map[any]bool
 	// names are the hashes of the names in each list; listening are the routes that
 	// name listeners.
 	names     [lists][]uint64
@@ -83,9 +88,36 @@ type loader struct {
 }
 
 // partly is what a document that has problems is still good for: it knows which
-// files to watch.
+// files to watch, and, where every problem belongs to one entry, it has the other
+// entries, in which a compiler may find more.
 func (l *loader) partly() *Document {
+	if len(l.problems) == l.within {
+		return l.sound()
+	}
 	return &Document{Main: l.doc.Main, Files: l.doc.Files, watched: l.doc.watched}
+}
+
+// sound is the document without the entries that have problems. Upstreams stay, for
+// their names, which routes refer to; where a listener is not sound, nothing is.
+func (l *loader) sound() *Document {
+	d := *l.doc
+	if d.Listeners = withoutFaulty(l, d.Listeners); len(d.Listeners) < len(l.doc.Listeners) {
+		return &Document{Main: d.Main, Files: d.Files, watched: d.watched}
+	}
+	d.Consumers = withoutFaulty(l, d.Consumers)
+	d.Policies = withoutFaulty(l, d.Policies)
+	d.Routes = withoutFaulty(l, d.Routes)
+	return &d
+}
+
+func withoutFaulty[T any](l *loader, items []Item[T]) []Item[T] {
+	var sound []Item[T]
+	for _, item := range items {
+		if !l.faulty[item.Value] {
+			sound = append(sound, item)
+		}
+	}
+	return sound
 }
 
 func (l *loader) problem(p *Problem) { l.problems = append(l.problems, p) }

@@ -66,13 +66,21 @@ func check(c *cobra.Command, path string, output format) error {
 }
 
 // checked loads a configuration and compiles it without opening anything. The error
-// is config.Problems.
+// is config.Problems: of entries that cannot be read, and of the others that cannot be
+// compiled, all at once.
 func checked(path string) (*compile.Result, error) {
 	doc, err := config.Load(path, nil)
-	if err != nil {
+	if err == nil {
+		return compile.Check(doc, policies.All(), targets.All())
+	}
+	var unread, more config.Problems
+	if !errors.As(err, &unread) || doc == nil {
 		return nil, err
 	}
-	return compile.Check(doc, policies.All(), targets.All())
+	if _, err := compile.Check(doc, policies.All(), targets.All()); errors.As(err, &more) {
+		unread = append(unread, more...)
+	}
+	return nil, unread.Err()
 }
 
 func (r *report) print(p *paint, result *compile.Result) {

@@ -16,6 +16,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"problems", "testdata/check/bad.txt", errProblems, []string{"check", "testdata/check/bad.yaml"}},
 		{"problems as JSON", "testdata/check/bad.json", errProblems, []string{"check", "-o", "json", "testdata/check/bad.yaml"}},
+		{"problems of reading and of compiling", "testdata/check/mixed.txt", errProblems, []string{"check", "testdata/check/mixed.yaml"}},
 		{"a warning", "testdata/check/shadow.txt", nil, []string{"check", "--config", "testdata/check/shadow.yaml"}},
 		{"a warning as JSON", "testdata/check/shadow.json", nil, []string{"check", "--output=json", "testdata/check/shadow.yaml"}},
 		{"no file", "testdata/check/missing.txt", errProblems, []string{"check", "testdata/check/missing.yaml"}},
