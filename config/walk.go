@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/sluice-gateway/sluice/internal/nearest"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -489,7 +490,7 @@ func (w *walker) word(t *tree, s string, p *typePlan, r *rules) {
 	if r.enum != nil && !slices.Contains(r.enum, s) {
 		near := ""
 		if !t.expanded {
-			if meant := Nearest(s, r.enum); meant != "" {
+			if meant := nearest.Word(s, r.enum); meant != "" {
 				near = fmt.Sprintf("; did you mean %q?", meant)
 			}
 		}
