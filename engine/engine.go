@@ -147,10 +147,19 @@ func (e *Engine) pin(x *message.Exchange) *Snapshot {
 		if s == nil {
 			return nil
 		}
-		s.pins[x.Shard%pinCells].users.Add(1)
-		if e.current.Load() == s {
+		if e.enter(s, x.Shard) {
 			return s
 		}
-		s.unpin(x.Shard)
 	}
+}
+
+// enter counts a user of a snapshot, unless that is not in force any more: then it
+// may be closed already.
+func (e *Engine) enter(s *Snapshot, shard uint32) bool {
+	s.pins[shard%pinCells].users.Add(1)
+	if e.current.Load() == s {
+		return true
+	}
+	s.unpin(shard)
+	return false
 }

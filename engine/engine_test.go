@@ -87,6 +87,27 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 }
 
+// TestPinTooLate has read which snapshot is in force, and is overtaken by a reload.
+func TestPinTooLate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var closed atomic.Bool
+	s := r.snapshot(nil)
+	s.Release = func() error { closed.Store(true); return nil }
+	r.Swap(s)
+	if !r.enter(s, 3) || !s.inUse() {
+		t.Fatal("the snapshot in force cannot be pinned")
+	}
+	s.unpin(3)
+	r.Swap(r.snapshot(nil))
+	for !closed.Load() {
+		r.reapOnce()
+	}
+	if r.enter(s, 3) || s.inUse() {
+		t.Error("a snapshot that is closed was pinned")
+	}
+}
+
 // TestLongExchange keeps its snapshot over many reloads, and lets it go at its end.
 func TestLongExchange(t *testing.T) {
 	t.Parallel()
@@ -102,7 +123,11 @@ func TestLongExchange(t *testing.T) {
 		first.Release = func() error { log = append(log, "first"); return errors.New("it was in use") }
 		r.Swap(first)
 		var wait sync.WaitGroup
-		wait.Go(func() { r.get("/") })
+		wait.Go(func() {
+			x := r.exchange(&wire{}, "GET", "/")
+			x.Shard = pinCells + 7
+			r.Serve(x)
+		})
 		<-begun
 		for range 3 {
 			s := r.snapshot(nil)

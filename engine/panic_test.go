@@ -47,6 +47,8 @@ func TestPanics(t *testing.T) {
 			events: []string{"a request", "c request", "c response 200", "a response 200", "c done", "a done"}},
 		"target": {target: func(x *message.Exchange) error { x.Response.Header.Append("ETag", "1"); panic("a mistake") }, status: 500, code: "target_panic", in: "target",
 			events: []string{"a request", "c request", "c response 500", "a response 500", "c done", "a done"}},
+		"target and response": {target: func(*message.Exchange) error { panic("a mistake") }, response: panics, status: 500, code: "policy_panic", in: "bad",
+			events: []string{"a request", "c request", "c response 500", "a response 500", "c done", "a done"}},
 		"target's body": {target: func(x *message.Exchange) error {
 			x.Response.Status = 200
 			x.Response.Body = &body{panics: "Next"}

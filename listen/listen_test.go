@@ -192,7 +192,14 @@ func TestConnectionLimit(t *testing.T) {
 		if status != 503 || !closed || !strings.Contains(body, `"code":"too_many_connections"`) {
 			t.Errorf("%d %s, closed %t", status, body, closed)
 		}
-		c.ended()
+		if _, err := c.in.ReadByte(); err != io.EOF { // A reset may overtake the answer.
+			t.Errorf("the refusal ends with %v", err)
+		}
+		for range 3 { // Somebody still takes what is on its way.
+			if _, err := io.WriteString(c, "more"); err != nil {
+				t.Errorf("the connection was reset: %v", err)
+			}
+		}
 		_ = c.Close()
 	}
 	if r.metrics.refused.Load() != refused || r.metrics.opened.Load() != 1 {
