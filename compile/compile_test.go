@@ -208,15 +208,14 @@ func TestWhatIsWrongTakesNoEffect(t *testing.T) {
 	}
 }
 
-func TestForget(t *testing.T) {
+func TestAbandon(t *testing.T) {
 	t.Parallel()
 	e := newEdited(t)
 	first := e.must(before)
 	second := e.must(strings.Replace(before, "/two", "/2", 1))
-	if err := second.Snapshot.Close(); err != nil {
+	if err := e.compiler.Abandon(second, first); err != nil {
 		t.Fatal(err)
 	}
-	e.compiler.Forget(first)
 	third := e.must(before)
 	if third.Built > 1 || routeNamed(t, first, "one") != routeNamed(t, third, "one") {
 		t.Errorf("%d routes were built again", third.Built)

@@ -40,8 +40,11 @@ type Compiler struct {
 	metrics  map[string]*observe.PolicyMetrics
 	keeper   *policy.Keeper
 
-	mu   sync.Mutex // guards the users of everything that snapshots share
-	last *Result
+	last   *Result
+	number uint64 // of the last result
+
+	mu        sync.Mutex // guards what follows, and the users of everything that snapshots share
+	lifetimes lifetimes
 }
 
 // New returns a compiler with nothing to reuse.
@@ -84,6 +87,11 @@ type Result struct {
 	upstreams map[string]*sharedUpstream
 	owned     []*sharedRoute // one for each entry of the document
 	top       *topLevel
+
+	number    uint64         // counts the results of a compiler
+	next      *Result        // the one that was compiled after this one
+	left      []*sharedRoute // what the one before has and this one has not
+	abandoned bool
 }
 
 // Compile makes a snapshot of a document. The error is config.Problems, and then
@@ -111,6 +119,7 @@ func (c *Compiler) compile(doc *config.Document, pace func(), dry bool) (*Result
 	if pace == nil {
 		pace = func() {}
 	}
+	c.number++
 	b := &build{
 		compiler: c,
 		doc:      doc,
@@ -118,6 +127,7 @@ func (c *Compiler) compile(doc *config.Document, pace func(), dry bool) (*Result
 		pace:     pace,
 		dry:      dry,
 		result: &Result{
+			number:    c.number,
 			Document:  doc,
 			upstreams: map[string]*sharedUpstream{},
 			owned:     make([]*sharedRoute, 0, len(doc.Routes)),
@@ -125,20 +135,21 @@ func (c *Compiler) compile(doc *config.Document, pace func(), dry bool) (*Result
 	}
 	b.run()
 	if len(b.problems) > 0 {
+		b.result.abandoned = true
 		_ = b.result.release(c)
 		return nil, b.problems.Err()
 	}
 	r := b.result
 	r.Snapshot.Release = func() error { return r.release(c) }
+	b.succeed()
+	c.mu.Lock()
+	c.lifetimes.opened(r.number)
+	c.mu.Unlock()
 	if !dry {
 		c.last = r
 	}
 	return r, nil
 }
-
-// Forget takes back the last Compile, whose snapshot was closed without having
-// been in force: the next one reuses what before had.
-func (c *Compiler) Forget(before *Result) { c.last = before }
 
 // build is one compilation.
 type build struct {

@@ -21,7 +21,8 @@ type sharedRoute struct {
 	upstreams []*sharedUpstream
 	closers   []func() error // of its policies
 	vouched   []string
-	users     int // snapshots; guarded by Compiler.mu
+	first     uint64 // number of the result for which it was made
+	seen      uint64 // number of the last result that took it; the compiling goroutine's
 }
 
 // close ends the route's policies and its target.
@@ -49,6 +50,7 @@ func (b *build) routes() {
 		}
 		r := found[i]
 		if r != nil && b.unchanged(r) {
+			r.seen = b.result.number
 			b.result.Reused++
 		} else {
 			r = b.newRoute(item, listeners)
@@ -58,11 +60,6 @@ func (b *build) routes() {
 			b.result.owned = append(b.result.owned, r)
 		}
 	}
-	b.compiler.mu.Lock()
-	for _, r := range b.result.owned {
-		r.users++
-	}
-	b.compiler.mu.Unlock()
 }
 
 // lookAhead is how many routes may have been taken out in one place before those
@@ -126,7 +123,7 @@ func (b *build) newRoute(item config.Item[config.Route], listeners map[string]bo
 	from := item.Value
 	before := len(b.problems)
 	top := b.result.top
-	r := &sharedRoute{from: from}
+	r := &sharedRoute{from: from, first: b.result.number, seen: b.result.number}
 	r.route.Name = from.Name.Value
 	r.rule = b.rule(item, listeners)
 	for _, upgrade := range from.Upgrades {
@@ -252,6 +249,9 @@ func (b *build) table() {
 	r.Snapshot.Routes = make([]*engine.Route, len(r.owned))
 	vouched := map[string]bool{}
 	for i, shared := range r.owned {
+		if i%paceEvery == 0 {
+			b.pace()
+		}
 		rules[i] = &shared.rule
 		r.Snapshot.Routes[i] = &shared.route
 		for _, name := range shared.vouched {
@@ -280,38 +280,4 @@ func (b *build) shadow(s route.Shadow) {
 	other := by.Position(by.Value.Name.Mark)
 	problem.Other = &other
 	b.result.Warnings = append(b.result.Warnings, problem)
-}
-
-// release gives up what a snapshot holds, and closes what no other one uses.
-func (r *Result) release(c *Compiler) error {
-	var errs []error
-	var routes []*sharedRoute
-	var upstreams []*sharedUpstream
-	c.mu.Lock()
-	for _, shared := range r.owned {
-		if shared.users--; shared.users == 0 {
-			routes = append(routes, shared)
-		}
-	}
-	for _, u := range r.upstreams {
-		if u.users--; u.users == 0 {
-			upstreams = append(upstreams, u)
-		}
-	}
-	lastTop := false
-	if r.top != nil {
-		r.top.users--
-		lastTop = r.top.users == 0
-	}
-	c.mu.Unlock()
-	for _, shared := range routes {
-		errs = append(errs, shared.close())
-	}
-	for _, u := range upstreams {
-		errs = append(errs, u.Close())
-	}
-	if lastTop {
-		errs = append(errs, closeAll(r.top.chain.closers))
-	}
-	return errors.Join(errs...)
 }

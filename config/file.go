@@ -348,6 +348,7 @@ func (f *file) join() {
 			extra = extra[1:]
 		}
 		f.add(e)
+		f.l.pace()
 	}
 	for _, e := range extra {
 		f.add(e)

@@ -44,7 +44,7 @@ func Load(path string, cache *Cache) (*Document, error) {
 		cache.plans = newPlans()
 	}
 	if cache.read == nil {
-		cache.read = func(path string) ([]byte, error) { return readLimited(path, maxFile) }
+		cache.read = func(path string) ([]byte, error) { return readLimited(path, maxFile, cache.Pace) }
 	}
 	l := &loader{
 		cache:  cache,
@@ -232,6 +232,7 @@ func (l *loader) once() {
 func named[T any](l *loader, of list, items []Item[T], name func(*T) *Text) {
 	first := newHashSet(len(items))
 	for i, hash := range l.names[of] {
+		l.pace()
 		before := first.add(hash, i)
 		if before < 0 {
 			continue

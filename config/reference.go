@@ -121,7 +121,7 @@ func (r *references) resolve(name string) resolved {
 
 // readReferenced reads a file and cuts one line end off its end.
 func readReferenced(path string) (string, error) {
-	text, err := readLimited(path, maxReferenced)
+	text, err := readLimited(path, maxReferenced, nil)
 	if err != nil {
 		return "", err
 	}
@@ -129,8 +129,13 @@ func readReferenced(path string) (string, error) {
 	return strings.TrimSuffix(s, "\r"), nil
 }
 
-// readLimited reads a regular file of at most limit bytes.
-func readLimited(path string, limit int64) ([]byte, error) {
+// readPiece is how much of a file is read at once: a system call that copies many
+// megabytes keeps everybody else from running.
+const readPiece = 256 << 10
+
+// readLimited reads a regular file of at most limit bytes; it calls pace, if that is
+// not nil, after every piece.
+func readLimited(path string, limit int64, pace func()) ([]byte, error) {
 	// Opening a pipe would wait for a writer, so it is looked at first.
 	info, err := os.Stat(path)
 	if err != nil {
@@ -152,7 +157,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	}
 	text := make([]byte, 0, info.Size()+1)
 	for {
-		n, err := file.Read(text[len(text):cap(text)])
+		n, err := file.Read(text[len(text):min(cap(text), len(text)+readPiece)])
 		text = text[:len(text)+n]
 		if int64(len(text)) > limit {
 			return nil, fmt.Errorf("the file is larger than %d bytes", limit)
@@ -162,6 +167,9 @@ func readLimited(path string, limit int64) ([]byte, error) {
 		}
 		if err != nil {
 			return nil, fileFault(err)
+		}
+		if pace != nil {
+			pace()
 		}
 		if len(text) == cap(text) {
 			text = append(text, 0)[:len(text)]

@@ -67,8 +67,7 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	}
 	change, log, adminServer, err := g.open(next)
 	if err != nil {
-		_ = next.Snapshot.Close()
-		g.compiler.Forget(before)
+		_ = g.compiler.Abandon(next, before)
 		g.refused(err)
 		return err
 	}
@@ -84,7 +83,7 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	}
 	g.log = log
 	g.applied.Store(next)
-	g.settled(next, before, time.Since(began))
+	g.settled(next, before, time.Since(began), pace)
 	return nil
 }
 
@@ -120,12 +119,15 @@ func (g *gateway) releaseWith(s *engine.Snapshot, log *sharedLog) {
 }
 
 // settled tells the world which configuration is in force.
-func (g *gateway) settled(next, before *compile.Result, took time.Duration) {
+func (g *gateway) settled(next, before *compile.Result, took time.Duration, pace func()) {
 	now := time.Now()
 	g.metrics.Applied(g.revision, next.Document.Hash, now)
 	routes := map[string]bool{} // Only those that count for themselves: a thousand at most.
 	other := g.metrics.Route(observe.Other)
-	for _, r := range next.Snapshot.Routes {
+	for i, r := range next.Snapshot.Routes {
+		if pace != nil && i%paceEvery == 0 {
+			pace()
+		}
 		if r.Metrics != other {
 			routes[r.Name] = true
 		}

@@ -23,3 +23,6 @@ func (p *pacer) pace() {
 	time.Sleep(workSlice)
 	p.since = time.Now()
 }
+
+// paceEvery is after how many routes a loop over all of them lets others run.
+const paceEvery = 256
