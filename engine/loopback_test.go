@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/upstream"
@@ -17,7 +19,10 @@ import (
 // and an origin that costs as little as can be.
 type loopback struct {
 	t      testing.TB
+	rig    *rig
+	origin net.Listener
 	server net.Listener
+	served atomic.Int64 // connections that the origin has
 	wait   sync.WaitGroup
 }
 
@@ -29,8 +34,10 @@ const (
 
 func newLoopback(t testing.TB) *loopback {
 	t.Helper()
-	l := &loopback{t: t}
-	origin := l.listen(func(nc net.Conn) {
+	l := &loopback{t: t, rig: newRig(t)}
+	l.origin = l.listen(func(nc net.Conn) {
+		l.served.Add(1)
+		defer l.served.Add(-1)
 		buf := make([]byte, 4096)
 		answer := []byte(loopbackAnswer)
 		for {
@@ -47,12 +54,8 @@ func newLoopback(t testing.TB) *loopback {
 			}
 		}
 	})
-	r := newRig(t)
-	u := upstream.New(upstream.Config{Name: "orders", Endpoints: []upstream.EndpointConfig{{Address: origin.Addr().String()}}}, r.gateway.Upstream("orders"))
-	r.Swap(r.snapshot(nil, on{path: "/orders/{id}", target: func(x *message.Exchange) error {
-		return u.RoundTrip(x, &x.Request, &x.Response)
-	}}))
-	server := http1.NewServer("web", http1.Limits{}, r.Engine)
+	l.reload()
+	server := http1.NewServer("web", http1.Limits{}, l.rig.Engine)
 	l.server = l.listen(func(nc net.Conn) {
 		server.Admit()
 		server.ServeConn(nc, netip.AddrPort{})
@@ -60,11 +63,23 @@ func newLoopback(t testing.TB) *loopback {
 	t.Cleanup(func() {
 		_ = l.server.Close()
 		server.Close()
-		_ = u.Close()
-		_ = origin.Close()
+		_ = l.rig.Close() // With the upstream, or the origin would wait for it.
+		_ = l.origin.Close()
 		l.wait.Wait()
 	})
 	return l
+}
+
+// reload puts a snapshot with an upstream of its own in force.
+func (l *loopback) reload() {
+	l.t.Helper()
+	config := upstream.Config{Name: "orders", Endpoints: []upstream.EndpointConfig{{Address: l.origin.Addr().String()}}}
+	u := upstream.New(config, l.rig.gateway.Upstream("orders"))
+	s := l.rig.snapshot(nil, on{path: "/orders/{id}", target: func(x *message.Exchange) error {
+		return u.RoundTrip(x, &x.Request, &x.Response)
+	}})
+	s.Release = u.Close
+	l.rig.Swap(s)
 }
 
 func (l *loopback) listen(serve func(nc net.Conn)) net.Listener {
@@ -143,6 +158,44 @@ func TestLoopback(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(500, run); n > 2 && !raceEnabled {
 		t.Errorf("%v allocations an exchange", n)
+	}
+}
+
+// TestReloadLosesNothing reloads while clients ask: every request is answered, and no
+// connection of an upstream that was taken away stays open.
+func TestReloadLosesNothing(t *testing.T) {
+	t.Parallel()
+	l := newLoopback(t)
+	var stop atomic.Bool
+	var asked atomic.Int64
+	var wait sync.WaitGroup
+	for range 4 {
+		c := l.dial()
+		wait.Go(func() {
+			for !stop.Load() {
+				answer, err := c.ask()
+				if err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 OK\r\n")) {
+					t.Errorf("%q, %v", answer, err)
+					return
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for n := range int64(50) {
+		l.reload()
+		l.rig.reapOnce()
+		for asked.Load() < 10*n && !t.Failed() {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	stop.Store(true)
+	wait.Wait()
+	if err := l.rig.Close(); err != nil {
+		t.Error(err)
+	}
+	for l.served.Load() > 0 { // The test's own time limit ends this if it must.
+		time.Sleep(time.Millisecond)
 	}
 }
 
