@@ -126,7 +126,10 @@ func (b *build) consumer(top *topLevel, item config.Item[config.Consumer]) {
 		}
 		kind := b.compiler.policies[keyed.Kind]
 		settings := item.Node(keyed.Settings)
-		b.add(settings.Decode(kind.NewCredential()))
+		if err := settings.Decode(kind.NewCredential()); err != nil {
+			b.add(err)
+			continue // The policy that asks for it would say the same again, and quote the line.
+		}
 		top.credentials[kind.Name] = append(top.credentials[kind.Name], policy.CredentialOf{Consumer: consumer, Settings: settings})
 	}
 }
