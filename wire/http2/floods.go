@@ -1,0 +1,125 @@
+package http2
+
+import "github.com/sluice-gateway/sluice/internal/meter"
+
+// Flood is a way to make work without asking for anything.
+type Flood uint8
+
+const (
+	// FloodReset is streams that the peer resets before they were answered, or that it makes
+	// us reset by breaking the rules, or that it opens past the limit.
+	FloodReset Flood = iota
+	// FloodContinuation is a head in too many frames, or with too many bytes.
+	FloodContinuation
+	// FloodEmptyData is DATA frames without data that do not end their stream.
+	FloodEmptyData
+	FloodPing
+	FloodSettings
+	FloodPriority
+	FloodWindowUpdate
+	// FloodUnknown is frames of a kind that we do not know, and those on streams that
+	// have ended.
+	FloodUnknown
+	// FloodQueue is answers to control frames that the peer does not read.
+	FloodQueue
+	// FloodStall is windows that stay closed for longer than the write timeout.
+	FloodStall
+	FloodKinds // their number
+)
+
+// floodNames are values of a metric's label.
+var floodNames = [FloodKinds]string{
+	"reset", "continuation", "empty_data", "ping", "settings", "priority", "window_update", "unknown", "queue", "stall",
+}
+
+func (f Flood) String() string { return floodNames[f] }
+
+// Floods are the budgets of a connection: how many frames of a kind it may send at
+// once. A budget fills again by one part in sixteen a second, and by what the
+// connection does of use. A connection that has used one up is closed with
+// ENHANCE_YOUR_CALM. The zero value of a field means its default.
+type Floods struct {
+	Resets        int // default 200; half a reset comes back for each answered stream
+	EmptyData     int // default 100
+	Pings         int // default 100; one comes back for each DATA frame
+	Settings      int // default 50
+	Priorities    int // default 500; two come back for each new stream
+	WindowUpdates int // default 1000; two come back for each DATA frame that we sent
+	Unknown       int // default 200
+	Queue         int // control frames that wait to be written; default 1000
+}
+
+func (f Floods) withDefaults() Floods {
+	setDefault(&f.Resets, 200)
+	setDefault(&f.EmptyData, 100)
+	setDefault(&f.Pings, 100)
+	setDefault(&f.Settings, 50)
+	setDefault(&f.Priorities, 500)
+	setDefault(&f.WindowUpdates, 1000)
+	setDefault(&f.Unknown, 200)
+	setDefault(&f.Queue, 1000)
+	return f
+}
+
+// Counters count what was turned away. They may be shared by many connections.
+type Counters struct {
+	// Floods is the number of connections that were closed, and for FloodStall the number of
+	// streams that were given up.
+	Floods [FloodKinds]meter.Counter
+	// Refused is the number of streams above the limit; Reset of those that the peer reset.
+	Refused meter.Counter
+	Reset   meter.Counter
+	// Malformed is the number of streams that were reset because they broke the rules, Errors of
+	// connections.
+	Malformed meter.Counter
+	Errors    meter.Counter
+}
+
+// floods is what is left of the budgets. Guarded by the lock of the link.
+type floods struct {
+	left   [FloodUnknown + 1]int32 // in halves
+	full   [FloodUnknown + 1]int32
+	filled int64 // clock of the last time that they were filled
+}
+
+func (f *floods) init(limits *Floods, now int64) {
+	for kind, n := range [...]int{
+		FloodReset: limits.Resets, FloodEmptyData: limits.EmptyData, FloodPing: limits.Pings, FloodSettings: limits.Settings,
+		FloodPriority: limits.Priorities, FloodWindowUpdate: limits.WindowUpdates, FloodUnknown: limits.Unknown,
+	} {
+		f.full[kind] = int32(min(n, 1<<29)) * 2
+	}
+	f.left, f.filled = f.full, now
+}
+
+// spend takes one from a budget and says whether there was one.
+func (f *floods) spend(kind Flood) bool {
+	if f.left[kind] >= 2 {
+		f.left[kind] -= 2
+		return true
+	}
+	f.fill(clock())
+	if f.left[kind] < 2 {
+		return false
+	}
+	f.left[kind] -= 2
+	return true
+}
+
+// earn gives halves back.
+func (f *floods) earn(kind Flood, halves int32) {
+	f.left[kind] = min(f.left[kind]+halves, f.full[kind])
+}
+
+// fill gives back what time has brought.
+func (f *floods) fill(now int64) {
+	seconds := (now - f.filled) / 1e9
+	if seconds <= 0 {
+		return
+	}
+	f.filled += seconds * 1e9
+	parts := int32(min(seconds, 16))
+	for kind := range f.left {
+		f.earn(Flood(kind), max(f.full[kind]/16, 2)*parts)
+	}
+}

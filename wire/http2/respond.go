@@ -1,0 +1,240 @@
+package http2
+
+import (
+	"io"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// Respond implements message.Wire.
+func (s *serverStream) Respond(x *message.Exchange) error {
+	resp := &x.Response
+	if resp.Status == 101 && resp.Tunnel != nil {
+		return s.respondTunnel(x)
+	}
+	if resp.Tunnel != nil { // Somebody has made another answer of it.
+		_ = resp.Tunnel.Close()
+		resp.Tunnel = nil
+	}
+	if resp.Status < 200 || resp.Status > 999 {
+		resp.CloseBody()
+		return message.Internal.WithDetail("the answer has no final status")
+	}
+	plan := planBody(x)
+	err := s.sendHead(x, plan)
+	if err == nil && plan.send {
+		err = s.sendBody(resp.Body, plan.length)
+	}
+	resp.CloseBody()
+	return err
+}
+
+// bodyPlan says what is sent behind the head.
+type bodyPlan struct {
+	length int64 // to announce; -1 none
+	send   bool
+}
+
+// planBody follows RFC 9110 §6.4.1.
+func planBody(x *message.Exchange) bodyPlan {
+	resp := &x.Response
+	if message.BodyAllowed(x.Request.Method, resp.Status) {
+		if resp.Body == nil {
+			return bodyPlan{length: 0}
+		}
+		return bodyPlan{length: resp.Body.Length(), send: true}
+	}
+	plan := bodyPlan{length: resp.Length}
+	if resp.Body != nil {
+		plan.length = resp.Body.Length()
+		resp.CloseBody()
+	}
+	if resp.Status == 204 {
+		plan.length = -1
+	}
+	return plan
+}
+
+// sendHead puts the head of the answer into the queue; it leaves when there is nothing more to be
+// had that could go with it.
+func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.sendError() != nil {
+		return message.ClientWriteFailed
+	}
+	s.started = true
+	out, at := l.beginHead(s.id)
+	out = appendStatus(out, x.Response.Status)
+	hasDate := false
+	for _, f := range x.Response.Header.Fields() {
+		if mayBeSpecial(len(f.Name)) && connectionField(f.Name) {
+			continue
+		}
+		if len(f.Name) == 4 && message.EqualFold(f.Name, "date") {
+			hasDate = true
+		}
+		out = l.encoder.field(out, f.Name, f.Value)
+	}
+	if !hasDate {
+		out = append(out, 0x0f, 33-15, byte(dateLen)) // RFC 7541 §6.2.2, with the name of entry 33.
+		out = s.conn.server.date.append(out, x.Times.Started)
+	}
+	if plan.length >= 0 {
+		out = appendLength(out, plan.length)
+	}
+	l.endHead(out, at, s.id, !plan.send)
+	s.bytesOut += int64(len(l.writer.out) - at)
+	if !plan.send {
+		s.sentEnd()
+		l.kick()
+	}
+	return nil
+}
+
+// appendLength appends content-length, which is entry 28 of the static table.
+func appendLength(out []byte, n int64) []byte {
+	out = append(out, 0x0f, 28-15, 0)
+	at := len(out)
+	out = strconv.AppendInt(out, n, 10)
+	out[at-1] = byte(len(out) - at)
+	return out
+}
+
+// sendBody sends the body behind its head. What is there already leaves together with the
+// head; nothing waits for what is not.
+func (s *serverStream) sendBody(body message.Body, length int64) error {
+	ready, _ := body.(message.Ready)
+	left := length
+	s.flushUnless(ready)
+	for {
+		chunk, err := body.Next()
+		if err == io.EOF {
+			if length >= 0 && left != 0 {
+				return message.UpstreamBodyBroken.WithDetail("the body is shorter than announced")
+			}
+			return s.endBody(body)
+		}
+		if err != nil {
+			s.flush()
+			return brokenBody(err)
+		}
+		if length >= 0 {
+			if left -= int64(len(chunk)); left < 0 {
+				return message.UpstreamBodyBroken.WithDetail("the body is longer than announced")
+			}
+		}
+		n, err := s.send(chunk, false)
+		s.bytesOut += n
+		if err != nil {
+			return s.writeProblem(err)
+		}
+		s.flushUnless(ready)
+	}
+}
+
+// flushUnless makes what is queued leave, if the next part of the body is not there.
+func (s *serverStream) flushUnless(ready message.Ready) {
+	if ready == nil || !ready.Ready() {
+		s.flush()
+	}
+}
+
+func (s *serverStream) flush() {
+	s.link.mu.Lock()
+	s.link.kick()
+	s.link.mu.Unlock()
+}
+
+// endBody ends the stream, with a trailer section if there is one.
+func (s *serverStream) endBody(body message.Body) error {
+	var err error
+	if t := body.Trailer(); t != nil && t.Len() > 0 {
+		var n int64
+		n, err = s.sendTrailer(t)
+		s.bytesOut += n
+	} else {
+		err = s.sendEndStream()
+	}
+	if err != nil {
+		return s.writeProblem(err)
+	}
+	return nil
+}
+
+// writeProblem says why an answer could not be sent.
+func (s *serverStream) writeProblem(err error) error {
+	if err == errStalled {
+		s.link.counters.Floods[FloodStall].Add(s.link.shard, 1)
+		return message.ClientTooSlow
+	}
+	return message.ClientWriteFailed
+}
+
+// brokenBody says who is to blame for a body that did not come to its end.
+func brokenBody(err error) error {
+	if p, ok := err.(*message.Problem); ok {
+		return p
+	}
+	return message.UpstreamBodyBroken.WithDetail(err.Error())
+}
+
+// sendContinue tells the client to send its body (RFC 9110 §10.1.1).
+func (s *serverStream) sendContinue() {
+	s.expects = false
+	s.interim(100, nil)
+}
+
+// Inform implements message.Wire.
+func (s *serverStream) Inform(status int, header *message.Header) {
+	if status >= 102 && status <= 199 {
+		s.interim(status, header)
+	}
+}
+
+func (s *serverStream) interim(status int, header *message.Header) {
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.started || s.sendError() != nil {
+		return
+	}
+	out, at := l.beginHead(s.id)
+	out = appendStatus(out, status)
+	if header != nil {
+		for _, f := range header.Fields() {
+			if !connectionField(f.Name) {
+				out = l.encoder.field(out, f.Name, f.Value)
+			}
+		}
+	}
+	l.endHead(out, at, s.id, false)
+	s.bytesOut += int64(len(l.writer.out) - at)
+	l.kick()
+}
+
+const dateLen = len("Mon, 02 Jan 2006 15:04:05 GMT")
+
+// dateText is the value of date for one second.
+type dateText struct {
+	second int64
+	text   [dateLen]byte
+}
+
+// dateCache is shared by all connections of a server and replaced once a second.
+type dateCache struct{ last atomic.Pointer[dateText] }
+
+func (c *dateCache) append(out []byte, t time.Time) []byte {
+	second := t.Unix()
+	d := c.last.Load()
+	if d == nil || d.second != second {
+		d = &dateText{second: second}
+		t.UTC().AppendFormat(d.text[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+		c.last.Store(d)
+	}
+	return append(out, d.text[:]...)
+}

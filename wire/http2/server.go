@@ -1,0 +1,463 @@
+// Package http2 is HTTP/2 (RFC 9113) on both sides of the gateway: Server carries the exchanges
+// of client connections, ClientConn those of origin connections. What two parsers could read
+// differently is refused, as in HTTP/1, because what we forward is parsed again by somebody else.
+//
+// One goroutine reads a connection. Each exchange runs on a goroutine of its own, taken
+// from a few that are parked, and whatever it calls to answer runs there. What the streams have to
+// say is collected and written by one more goroutine, in as few calls as possible.
+package http2
+
+import (
+	"bytes"
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// Server serves client connections of one listener.
+type Server struct {
+	Handler  message.Handler
+	Listener string // the listener's name, for message.Client
+	// Counters may be replaced before the first connection, by some that others share.
+	Counters *Counters
+
+	limits   atomic.Pointer[Limits]
+	draining atomic.Bool
+	closed   atomic.Bool
+	workers  workers
+	date     dateCache
+	shard    atomic.Uint32
+	admitted atomic.Int64
+
+	mu    sync.Mutex
+	conns map[*serverConn]struct{}
+}
+
+// NewServer returns a server; SetLimits may change its limits at any time.
+func NewServer(listener string, limits Limits, handler message.Handler) *Server {
+	s := &Server{Handler: handler, Listener: listener, Counters: new(Counters), conns: make(map[*serverConn]struct{})}
+	s.SetLimits(limits)
+	return s
+}
+
+// SetLimits changes the limits of the connections that come from now on: those that are
+// there were promised theirs.
+func (s *Server) SetLimits(limits Limits) {
+	limits = limits.withDefaults()
+	s.limits.Store(&limits)
+}
+
+// Admit counts a connection that is going to be served: the number is right
+// before its goroutine has begun.
+func (s *Server) Admit() { s.admitted.Add(1) }
+
+// Connections is the number of connections that were admitted and have not ended.
+func (s *Server) Connections() int { return int(s.admitted.Load()) }
+
+// ServeConn serves a connection to its end, on the calling goroutine, and closes it. Admit comes
+// before. client is the address behind the connection where something in front told it
+// (PROXY protocol), otherwise the zero value.
+func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) { s.ServeConnAfter(nc, nil, client) }
+
+// ServeConnAfter is ServeConn for a connection from which somebody has read already, to find
+// out what it speaks. The bytes are the first ones that the client sent.
+func (s *Server) ServeConnAfter(nc net.Conn, already []byte, client netip.AddrPort) {
+	c := &serverConn{server: s, limits: s.limits.Load()}
+	c.link.server, c.link.counters, c.link.workers, c.link.shard = true, s.Counters, &s.workers, s.shard.Add(1)
+	c.link.init(nc, c, c.limits.bounds())
+	c.link.reader.start(already)
+	c.describe(nc, client)
+	s.workers.join()
+	s.add(c)
+	if !s.closed.Load() { // Close may have looked before we were there.
+		c.serve()
+	}
+	s.remove(c)
+	s.workers.leave()
+	_ = nc.Close()
+	s.admitted.Add(-1)
+}
+
+func (s *Server) add(c *serverConn) {
+	s.mu.Lock()
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+}
+
+func (s *Server) remove(c *serverConn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+}
+
+// each calls do for all connections.
+func (s *Server) each(do func(c *serverConn)) {
+	s.mu.Lock()
+	all := make([]*serverConn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	for _, c := range all {
+		do(c)
+	}
+}
+
+// Drain asks clients to send no further requests, and ends connections when their
+// exchanges are over. It happens in two steps (RFC 9113 §6.8): what a client sends
+// before it has heard the first one is served.
+func (s *Server) Drain() {
+	s.draining.Store(true)
+	s.each((*serverConn).drain)
+}
+
+// Close cuts all connections.
+func (s *Server) Close() {
+	s.draining.Store(true)
+	s.closed.Store(true)
+	s.each(func(c *serverConn) { _ = c.link.nc.Close() })
+}
+
+// serverConn is one client connection. It implements end.
+type serverConn struct {
+	link   link
+	server *Server
+	limits *Limits
+	client message.Client
+	secure bool
+
+	// Guarded by the lock of the link.
+	running   int // exchanges whose goroutine has not ended
+	drainStep drainStep
+	drainFrom int64  // clock of the first step
+	lastTaken uint32 // after the second step: streams above are ignored
+	begunAt   int64  // clock
+}
+
+type drainStep uint8
+
+const (
+	notDraining   drainStep = iota
+	drainWarned             // GOAWAY for no stream in particular was sent
+	drainDecided            // and one with the last stream that is served
+	drainFinished           // the reader was told to stop
+)
+
+// drainPing is the PING whose answer says that the client has heard the first step.
+const drainPing = "\x00drain\r\n"
+
+func (c *serverConn) describe(nc net.Conn, client netip.AddrPort) {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.client.Peer = unmap(a.AddrPort())
+	}
+	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
+		c.client.Local = unmap(a.AddrPort())
+	}
+	if client.IsValid() {
+		c.client.Peer = unmap(client)
+	}
+	c.client.Address = c.client.Peer.Addr()
+	if c.client.Address.IsValid() {
+		c.client.AddressText = c.client.Address.String()
+	}
+	c.client.Listener = c.server.Listener
+	_, c.secure = nc.(*tls.Conn)
+}
+
+func unmap(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
+}
+
+// serve carries the connection to its end.
+func (c *serverConn) serve() {
+	l := &c.link
+	c.begunAt = clock()
+	c.greet()
+	l.startTicker()
+	if c.server.draining.Load() { // Drain may have looked before we were there.
+		c.drain()
+	}
+	var f *fault
+	if c.readPreface(&f) {
+		f = l.read()
+	}
+	l.finish(f)
+	l.mu.Lock()
+	for c.running > 0 {
+		l.changed.Wait()
+	}
+	l.mu.Unlock()
+}
+
+// greet sends our settings, which may be sent before the client's preface has come
+// (RFC 9113 §3.4).
+func (c *serverConn) greet() {
+	l := &c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := l.writer.open()
+	at := len(out)
+	out = appendFrameHeader(out, 0, frameSettings, 0, 0)
+	out = appendSetting(out, settingStreams, uint32(c.limits.Streams))
+	out = appendSetting(out, settingWindow, uint32(l.bounds.streamWindow))
+	out = appendSetting(out, settingHeaderList, uint32(c.limits.HeaderBytes))
+	if l.bounds.frameSize != frameSize {
+		out = appendSetting(out, settingFrameSize, uint32(l.bounds.frameSize))
+	}
+	out = appendSetting(out, settingConnect, 1)
+	setFrameLength(out, at)
+	if more := l.bounds.connectionWindow - firstWindow; more > 0 {
+		out = appendWindowUpdate(out, 0, more)
+	}
+	l.writer.out = out
+	l.kick()
+}
+
+// readPreface reads what a client sends first. A client that sends something else is no
+// client of HTTP/2, and gets to know it where that may help (RFC 9113 §3.4).
+func (c *serverConn) readPreface(f **fault) bool {
+	l := &c.link
+	r := &l.reader
+	for have := 0; have < len(preface); {
+		if l.fill(have+1) != nil {
+			return false
+		}
+		have = min(r.w-r.r, len(preface))
+		if !bytes.HasPrefix([]byte(preface), r.buf[r.r:r.r+have]) {
+			*f = broken(ProtocolError, "the connection does not begin with the preface of HTTP/2")
+			return false
+		}
+	}
+	r.r += len(preface)
+	return true
+}
+
+// drain is the first step.
+func (c *serverConn) drain() {
+	l := &c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.drainStep != notDraining || l.closed || l.failing {
+		return
+	}
+	c.drainStep, c.drainFrom = drainWarned, clock()
+	l.writer.out = appendGoAway(l.writer.open(), maxStreamID, NoError, "")
+	l.writer.out = appendPing(l.writer.out, 0, []byte(drainPing))
+	l.kick()
+	l.far = true // So that near starts the ticker anew.
+	l.near()
+}
+
+// decide is the second step; the lock is held. From here on no stream is begun.
+func (c *serverConn) decide() {
+	l := &c.link
+	if c.drainStep != drainWarned {
+		return
+	}
+	c.drainStep, c.lastTaken = drainDecided, l.lastOpened()
+	l.writer.out = appendGoAway(l.writer.open(), c.lastTaken, NoError, "")
+	l.kick()
+	c.leaveIfDone()
+}
+
+// leaveIfDone stops the reader of a connection that may take no more streams and has none.
+func (c *serverConn) leaveIfDone() {
+	l := &c.link
+	if c.drainStep == drainDecided && c.running == 0 {
+		c.drainStep = drainFinished
+		l.reader.leaving = true
+		_ = l.nc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// onPong implements end.
+func (c *serverConn) onPong(data []byte) {
+	if string(data) == drainPing {
+		c.link.mu.Lock()
+		c.decide()
+		c.link.mu.Unlock()
+	}
+}
+
+// onTick implements end.
+func (c *serverConn) onTick(now int64) {
+	l := &c.link
+	if c.drainStep == drainWarned && now-c.drainFrom >= int64(c.limits.DrainTimeout) {
+		c.decide()
+	}
+	if !l.greeted && now-c.begunAt >= int64(c.limits.PrefaceTimeout) {
+		l.failLocked(broken(SettingsTimeout, "the first SETTINGS did not come in time"))
+	}
+	if l.idleFrom != 0 && l.greeted && c.running == 0 && now-l.idleFrom >= int64(c.limits.IdleTimeout) && c.drainStep < drainDecided {
+		c.drainStep = drainWarned
+		c.decide()
+	}
+}
+
+// idle implements end. Streams with an even number are ours, and we open none.
+func (c *serverConn) idle(id uint32) bool { return id%2 == 0 || id > c.link.reader.lastStream.Load() }
+
+// onSettings implements end.
+func (c *serverConn) onSettings(*settings) {}
+
+// onGoAway implements end. The client opens no more streams, or it will; we push none.
+func (c *serverConn) onGoAway(uint32, ErrCode) {}
+
+// onHead implements end: a request, or the trailers behind its body.
+func (c *serverConn) onHead(id uint32, block []byte, endStream bool) *fault {
+	l := &c.link
+	s, entry := c.enter(id)
+	switch {
+	case s != nil:
+		return l.onTrailer(s, block, endStream)
+	case id%2 == 0:
+		return broken(ProtocolError, "a client opens a stream with an even number")
+	case entry == entryOld:
+		return c.headOfEnded(id, block)
+	case entry == entryIgnored:
+		l.reader.head.begin(ignoredHead, nil, 0, 0)
+		return l.decodeBlock(block)
+	}
+	return c.startStream(id, block, endStream, entry == entryRefused)
+}
+
+// entry is what becomes of a head.
+type entry uint8
+
+const (
+	entryOld     entry = iota // its stream has been there
+	entryIgnored              // it comes after the last one that we have promised to serve
+	entryRefused
+	entryNew
+)
+
+// enter finds the stream of a head, or opens it. Streams that the client has reset count until
+// their goroutine has ended: resetting must not make work cheaper.
+func (c *serverConn) enter(id uint32) (*stream, entry) {
+	l := &c.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.streams[id]; s != nil {
+		return s, entryOld
+	}
+	switch {
+	case id%2 == 0, id <= l.reader.lastStream.Load():
+		return nil, entryOld
+	case c.drainStep >= drainDecided:
+		return nil, entryIgnored
+	}
+	l.reader.lastStream.Store(id)
+	c.running++ // A drain that comes now waits for it.
+	if l.open >= c.limits.Streams {
+		return nil, entryRefused
+	}
+	l.open++
+	return nil, entryNew
+}
+
+// oneLess is called when an exchange is over, or was none; the lock is held.
+func (c *serverConn) oneLess() {
+	if c.running--; c.running == 0 {
+		c.leaveIfDone()
+		c.link.changed.Broadcast()
+	}
+}
+
+// headOfEnded is a head on a stream that has ended, or that was left out (RFC 9113 §5.1.1).
+func (c *serverConn) headOfEnded(id uint32, block []byte) *fault {
+	l := &c.link
+	e, ok := l.ended.find(id)
+	switch {
+	case !ok:
+		return broken(ProtocolError, "a stream is opened whose number is not above all others")
+	case !e.byReset:
+		return broken(StreamClosed, "a head on a stream that has ended")
+	}
+	l.reader.head.begin(ignoredHead, nil, 0, 0)
+	if f := l.decodeBlock(block); f != nil {
+		return f
+	}
+	return l.spendOne(FloodUnknown)
+}
+
+// startStream begins an exchange.
+func (c *serverConn) startStream(id uint32, block []byte, endStream, refused bool) *fault {
+	l := &c.link
+	h := &l.reader.head
+	s := serverStreams.Get().(*serverStream)
+	x := &s.x
+	h.begin(requestHead, &x.Request.Header, c.limits.HeaderBytes, c.limits.HeaderFields)
+	f := l.decodeBlock(block)
+	if f == nil {
+		if why := h.checkRequest(); why != "" {
+			f = spoiled(id, ProtocolError, why)
+		} else if h.hasLength && endStream && h.length > 0 {
+			f = spoiled(id, ProtocolError, "content-length announces a body that does not come")
+		} else if refused {
+			c.server.Counters.Refused.Add(l.shard, 1)
+			f = spoiled(id, RefusedStream, "too many streams at once")
+		}
+	}
+	if f != nil {
+		x.Reset()
+		serverStreams.Put(s)
+	} else {
+		s.begin(c, id, h, int64(len(block))+frameHeaderLen, endStream)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f != nil {
+		if !refused {
+			l.open--
+		}
+		c.oneLess()
+		return f
+	}
+	s.counted = true
+	l.streams[id] = &s.stream
+	l.floods.earn(FloodPriority, 4)
+	if len(l.streams) == 1 {
+		l.idleFrom = 0
+		l.near()
+	}
+	l.workers.do(s)
+	return nil
+}
+
+// onTrailer takes the fields behind a body.
+func (l *link) onTrailer(s *stream, block []byte, endStream bool) *fault {
+	h := &l.reader.head
+	var fields message.Header
+	h.begin(trailerHead, &fields, l.bounds.trailerBytes, l.bounds.headerFields)
+	if f := l.decodeBlock(block); f != nil {
+		return f
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := &s.in
+	switch {
+	case s.resetByUs:
+		return l.spend(FloodUnknown)
+	case s.reset || in.ended:
+		// Whoever ends a stream and goes on has lost count (RFC 9113 §5.1).
+		return broken(StreamClosed, "a head on a stream that has ended")
+	case h.wrong != "":
+		return spoiled(s.id, ProtocolError, h.wrong)
+	case !endStream:
+		return spoiled(s.id, ProtocolError, "a trailer section does not end its stream")
+	case h.tooLarge:
+		return spoiled(s.id, EnhanceYourCalm, "a trailer section is too large")
+	case in.announced >= 0 && in.received != in.announced:
+		return spoiled(s.id, ProtocolError, "data do not agree with content-length")
+	}
+	keepTrailers(&fields)
+	in.trailer.CopyFrom(&fields)
+	s.receivedEnd()
+	s.cond.Broadcast()
+	return nil
+}

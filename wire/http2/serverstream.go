@@ -1,0 +1,217 @@
+package http2
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// serverStream is one exchange of a client connection. It implements message.Wire, and job: its
+// goroutine is the one that owns the exchange. It is used for one exchange after the other.
+type serverStream struct {
+	stream
+	conn *serverConn
+	x    message.Exchange
+	body requestBody
+
+	started   bool // the head of the answer is on its way
+	aborted   bool
+	expects   bool // the client waits for 100 before it sends its body
+	tunnelled bool // an extended CONNECT
+	acceptKey string
+	// originDone says that the origin of a tunnel has said everything.
+	originDone atomic.Bool
+	bytesOut   int64
+	tunnelIn   int64
+	headBytes  int64
+	waited     int64 // nanoseconds in which nothing but the client held up the body
+	bodyBytes  int64
+	bodyErr    error
+}
+
+var serverStreams = sync.Pool{New: func() any { return new(serverStream) }}
+
+// begin is called by the reading goroutine when the head is complete.
+func (s *serverStream) begin(c *serverConn, id uint32, h *head, headBytes int64, endStream bool) {
+	s.stream.init(&c.link, id)
+	s.conn = c
+	s.started, s.aborted, s.expects, s.tunnelled = false, false, false, false
+	s.bytesOut, s.tunnelIn, s.headBytes, s.waited, s.bodyBytes = 0, 0, headBytes, 0, 0
+	s.bodyErr = nil
+	s.originDone.Store(false)
+	s.headSeen = true
+	x := &s.x
+	x.Begin(s)
+	x.Shard = c.link.shard
+	x.Client = c.client
+	x.Response.Length = -1
+	x.Times.Started = time.Now()
+	s.in.announced, s.in.ended = h.length, endStream
+	problem := h.fillRequest(&x.Request, c.limits.Target, c.secure)
+	if problem != nil {
+		x.Deny(problem)
+	}
+	switch {
+	case problem == nil && h.protocol != "":
+		s.beginTunnel(h)
+	case !endStream:
+		s.body.stream = s
+		s.body.length = h.length
+		s.expects = h.expect != ""
+		x.Request.ExpectContinue = s.expects
+		x.Request.Body = &s.body
+	}
+}
+
+// run implements job: the exchange, from its first policy to its last byte.
+func (s *serverStream) run() {
+	c := s.conn
+	c.server.Handler.Serve(&s.x)
+	s.finish()
+	s.x.Reset()
+	s.conn = nil
+	serverStreams.Put(s)
+	// Only now: who waits for the last exchange may go away with the connection.
+	c.link.mu.Lock()
+	c.oneLess()
+	c.link.mu.Unlock()
+}
+
+// finish ends the stream in whatever state the exchange has left it (RFC 9113 §8.1): an answer
+// that was cut off must not look whole, and a body that nobody wanted is not waited for.
+func (s *serverStream) finish() {
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !s.reset && !l.closed && !l.failing {
+		code := NoError
+		if !s.sendEnd {
+			code = InternalError
+			if s.aborted && !s.started {
+				code = Cancel
+			}
+		}
+		if !s.sendEnd || !s.in.ended {
+			l.writer.out = appendReset(l.writer.open(), s.id, code)
+			s.resetByUs = true
+			l.kick()
+		}
+		if s.sendEnd {
+			l.floods.earn(FloodReset, 1)
+		}
+	}
+	s.detach()
+}
+
+// requestBody is the body of a request. It implements message.Body and message.Ready.
+type requestBody struct {
+	stream *serverStream
+	length int64
+}
+
+// Length implements message.Body.
+func (b *requestBody) Length() int64 { return b.length }
+
+// Trailer implements message.Body.
+func (b *requestBody) Trailer() *message.Header {
+	if b.stream.in.trailer.Len() == 0 {
+		return nil
+	}
+	return &b.stream.in.trailer
+}
+
+// Close implements message.Body. What is left is seen to when the exchange ends.
+func (b *requestBody) Close() error { return nil }
+
+// Ready implements message.Ready.
+func (b *requestBody) Ready() bool { return b.stream.bodyErr != nil || b.stream.ready() }
+
+// Next implements message.Body.
+func (b *requestBody) Next() ([]byte, error) {
+	s := b.stream
+	if s.bodyErr != nil {
+		return nil, s.bodyErr
+	}
+	chunk, state := s.next(false, 0)
+	if state == recvNothing {
+		chunk, state = s.awaitBody()
+	}
+	switch state {
+	case recvData:
+		s.bodyBytes += int64(len(chunk))
+		return chunk, nil
+	case recvEnd:
+		s.bodyErr = io.EOF
+	case recvTooLate:
+		s.bodyErr = message.RequestBodyTooSlow
+	default:
+		s.bodyErr = message.ClientGone
+	}
+	return nil, s.bodyErr
+}
+
+// awaitBody waits for more.
+func (s *serverStream) awaitBody() ([]byte, recvState) {
+	if s.expects {
+		s.sendContinue()
+	}
+	limits := s.conn.limits
+	if limits.MinimumBodyRate == 0 {
+		return s.next(true, limits.BodyTimeout)
+	}
+	if s.tooSlow() {
+		return nil, recvTooLate
+	}
+	began := clock()
+	chunk, state := s.next(true, limits.BodyTimeout)
+	s.waited += clock() - began
+	return chunk, state
+}
+
+// tooSlow says that a client keeps a body going by single bytes. Only the time that
+// we waited for it counts, not the time that the origin took to read.
+func (s *serverStream) tooSlow() bool {
+	waited := s.waited - int64(s.conn.limits.BodyTimeout)/2
+	return waited > 0 && s.bodyBytes < s.conn.limits.MinimumBodyRate*(waited/1e9)
+}
+
+// LendBody implements message.Wire.
+func (s *serverStream) LendBody() {
+	if s.expects {
+		s.sendContinue()
+	}
+}
+
+// StopBody implements message.Wire.
+func (s *serverStream) StopBody() { s.unwant() }
+
+// ReturnBody implements message.Wire.
+func (s *serverStream) ReturnBody() {}
+
+// Await implements message.Wire.
+func (s *serverStream) Await(on message.Canceler) { s.waiting.await(on) }
+
+// Arrived implements message.Wire.
+func (s *serverStream) Arrived() { s.waiting.arrived() }
+
+// Gone implements message.Wire.
+func (s *serverStream) Gone() bool { return s.waiting.gone.Load() }
+
+// Started implements message.Wire.
+func (s *serverStream) Started() bool { return s.started }
+
+// Abort implements message.Wire: it ends the stream, and no other one.
+func (s *serverStream) Abort() { s.aborted = true }
+
+// BytesIn implements message.Wire.
+func (s *serverStream) BytesIn() int64 {
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	return s.headBytes + s.in.received + s.tunnelIn
+}
+
+// BytesOut implements message.Wire.
+func (s *serverStream) BytesOut() int64 { return s.bytesOut }
