@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -189,7 +190,7 @@ func TestStaleConnection(t *testing.T) {
 			_, _ = drink(x.Response.Body)
 			close(said)
 			for conn.Quiet() { // What the origin says arrives in its time.
-				time.Sleep(time.Millisecond)
+				runtime.Gosched()
 			}
 			y, _ := newExchange()
 			y.Request.Method, y.Request.Body = "POST", newBody()
@@ -502,7 +503,7 @@ func TestCancel(t *testing.T) {
 		go func() {
 			<-asked
 			for w.waits.Load() == nil { // In the second round: until it waits for the body.
-				time.Sleep(time.Millisecond)
+				runtime.Gosched()
 			}
 			conn.Cancel()
 		}()

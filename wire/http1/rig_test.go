@@ -342,6 +342,10 @@ func (o *origin) connect(limits ClientLimits, pool ConnPool) *ClientConn {
 	return NewClientConn(nc, &limits, pool)
 }
 
+func newKeeper(o *origin, limits ClientLimits) *keeper {
+	return &keeper{origin: o, limits: limits, died: make(chan struct{}, 100)}
+}
+
 // keeper is a pool of one connection, for gateways in tests.
 type keeper struct {
 	origin *origin
@@ -349,6 +353,7 @@ type keeper struct {
 	mu     sync.Mutex
 	idle   []*ClientConn
 	dead   atomic.Int32
+	died   chan struct{} // one for each that was thrown away
 }
 
 func (k *keeper) Idle(c *ClientConn) {
@@ -357,7 +362,20 @@ func (k *keeper) Idle(c *ClientConn) {
 	k.idle = append(k.idle, c)
 }
 
-func (k *keeper) Dead(*ClientConn) { k.dead.Add(1) }
+func (k *keeper) Dead(*ClientConn) {
+	k.dead.Add(1)
+	k.died <- struct{}{}
+}
+
+// closeIdle closes what is idle, which stays in the pool, and returns its number.
+func (k *keeper) closeIdle() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.idle {
+		c.Close()
+	}
+	return len(k.idle)
+}
 
 func (k *keeper) take() *ClientConn {
 	k.mu.Lock()
@@ -395,6 +413,6 @@ func (k *keeper) Serve(x *message.Exchange) {
 // proxy is a gateway in front of an origin.
 func proxy(t *testing.T, limits Limits, clientLimits ClientLimits, script func(n int, p *peer)) (*gateway, *keeper) {
 	t.Helper()
-	k := &keeper{origin: startOrigin(t, script), limits: clientLimits}
+	k := newKeeper(startOrigin(t, script), clientLimits)
 	return serve(t, limits, k), k
 }
