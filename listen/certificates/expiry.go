@@ -2,7 +2,6 @@ package certificates
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -110,12 +109,7 @@ func (s *Store) Measure(emit func(source string, seconds float64)) {
 // looked at but not applied. The warnings are about certificates that expire soon.
 // Self-signed and automatic certificates are not made.
 func Check(spec Spec, now time.Time) (warnings []string, err error) {
-	selfSigned := spec.SelfSigned
-	spec.SelfSigned = nil
-	if selfSigned != nil && len(spec.Files) == 0 && spec.Automatic == nil && spec.Clients.Authorities == "" {
-		return nil, errors.Join(checkSelf(*selfSigned)...)
-	}
-	st, err := load(spec, &state{}, now)
+	st, err := load(spec, &state{}, now, true)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ type pair struct {
 }
 
 // loadPair reads and checks a pair. The looks are valid with any error.
-func loadPair(f Files, for_ purpose, now time.Time) (p *pair, looks [2]look, err error) {
+func loadPair(f Files, use purpose, now time.Time) (p *pair, looks [2]look, err error) {
 	chain, certLook, err := readFile(f.Certificate, now)
 	looks = [2]look{certLook, {path: f.Key, at: now}}
 	if err != nil {
@@ -49,12 +49,12 @@ func loadPair(f Files, for_ purpose, now time.Time) (p *pair, looks [2]look, err
 	if err != nil {
 		return nil, looks, err
 	}
-	p, err = parsePair(f, chain, key, for_, now)
+	p, err = parsePair(f, chain, key, use, now)
 	return p, looks, err
 }
 
 // parsePair makes a pair of the contents of its files. Every error is a *Problem.
-func parsePair(f Files, chainPEM, keyPEM []byte, for_ purpose, now time.Time) (*pair, error) {
+func parsePair(f Files, chainPEM, keyPEM []byte, use purpose, now time.Time) (*pair, error) {
 	chain, err := parseCertificates(f.Certificate, chainPEM)
 	if err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func parsePair(f Files, chainPEM, keyPEM []byte, for_ purpose, now time.Time) (*
 	if err := checkChain(f.Certificate, chain, now); err != nil {
 		return nil, err
 	}
-	if err := checkPurpose(f.Certificate, chain[0], for_); err != nil {
+	if err := checkPurpose(f.Certificate, chain[0], use); err != nil {
 		return nil, err
 	}
 	return newPair(f.Certificate, chain, key), nil
@@ -270,12 +270,12 @@ func checkDates(file string, i int, c *x509.Certificate, now time.Time) error {
 }
 
 // checkPurpose refuses a certificate that says that it is for something else.
-func checkPurpose(file string, leaf *x509.Certificate, for_ purpose) error {
+func checkPurpose(file string, leaf *x509.Certificate, use purpose) error {
 	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) == 0 {
 		return nil
 	}
 	want, words := x509.ExtKeyUsageServerAuth, "servers"
-	if for_ == forClient {
+	if use == forClient {
 		want, words = x509.ExtKeyUsageClientAuth, "clients"
 	}
 	for _, usage := range leaf.ExtKeyUsage {

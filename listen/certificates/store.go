@@ -146,7 +146,7 @@ func (s *Store) Prepare(spec Spec) (*Change, error) {
 		before = &state{}
 	}
 	now := s.env.Now()
-	next, err := load(spec, before, now)
+	next, err := load(spec, before, now, false)
 	if err != nil {
 		return nil, err
 	}
@@ -167,8 +167,9 @@ func (s *Store) publish(next *state) {
 	s.current.Store(next)
 }
 
-// load reads all that a spec names, reusing what before has.
-func load(spec Spec, before *state, now time.Time) (*state, error) {
+// load reads all that a spec names, reusing what before has. A dry run makes no
+// self-signed certificate.
+func load(spec Spec, before *state, now time.Time, dry bool) (*state, error) {
 	spec.Default = strings.ToLower(spec.Default)
 	next := &state{spec: spec}
 	errs := checkSpec(spec)
@@ -177,7 +178,9 @@ func load(spec Spec, before *state, now time.Time) (*state, error) {
 		errs = append(errs, err)
 		next.files = append(next.files, w)
 	}
-	if spec.SelfSigned != nil {
+	if spec.SelfSigned != nil && dry {
+		errs = append(errs, checkSelf(*spec.SelfSigned)...)
+	} else if spec.SelfSigned != nil {
 		w, err := openSelf(*spec.SelfSigned, before.self, now)
 		errs = append(errs, err)
 		next.self = w
@@ -190,11 +193,22 @@ func load(spec Spec, before *state, now time.Time) (*state, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	next.table = newTable(next.pairs(), spec.Default)
-	if spec.Default != "" && len(next.table.fallback) == 0 && (spec.Automatic == nil || !spec.Automatic.manages(spec.Default)) {
+	if next.table = newTable(next.pairs(), spec.Default); !next.hasDefault() {
 		return nil, fmt.Errorf("no certificate has the name %q of the default", spec.Default)
 	}
 	return next, nil
+}
+
+// hasDefault says whether there is, or will be, a certificate for the default name.
+func (st *state) hasDefault() bool {
+	name := st.spec.Default
+	if name == "" || len(st.table.fallback) > 0 {
+		return true
+	}
+	if self := st.spec.SelfSigned; self != nil && slices.Contains(self.names(), name) {
+		return true
+	}
+	return st.spec.Automatic != nil && st.spec.Automatic.manages(name)
 }
 
 func checkSpec(spec Spec) []error {
@@ -215,17 +229,17 @@ func checkSpec(spec Spec) []error {
 }
 
 // openPair loads a pair, or takes over that of before which has the same contents.
-func openPair(f Files, for_ purpose, before []*watchedPair, now time.Time) (*watchedPair, error) {
-	p, looks, err := loadPair(f, for_, now)
+func openPair(f Files, use purpose, before []*watchedPair, now time.Time) (*watchedPair, error) {
+	p, looks, err := loadPair(f, use, now)
 	for _, old := range before {
-		if old.files == f && old.purpose == for_ && old.used[0].sum == looks[0].sum && old.used[1].sum == looks[1].sum {
-			return &watchedPair{files: f, purpose: for_, pair: old.pair, used: looks, seen: looks}, nil
+		if old.files == f && old.purpose == use && old.used[0].sum == looks[0].sum && old.used[1].sum == looks[1].sum {
+			return &watchedPair{files: f, purpose: use, pair: old.pair, used: looks, seen: looks}, nil
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &watchedPair{files: f, purpose: for_, pair: p, used: looks, seen: looks}, nil
+	return &watchedPair{files: f, purpose: use, pair: p, used: looks, seen: looks}, nil
 }
 
 // pairs lists the certificates in the order in which they are the default.
@@ -314,8 +328,8 @@ func (s *Store) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error
 		}
 	}
 	if auto != nil && auto.onDemand != nil {
-		if c, err := auto.demand(hello); c != nil || err != nil && st.spec.RefuseUnknown {
-			return c, err
+		if c := auto.demand(hello); c != nil {
+			return c, nil
 		}
 	}
 	if st.spec.RefuseUnknown {

@@ -27,7 +27,8 @@ var Layers = []Layer{
 	{"observe/...", with(leaves, "message", "policy"), "it is told what happened, and hands counters to policies"},
 
 	{"upstream", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
-	{"listen", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
+	{"listen", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "listen/certificates"), "the second step of the chain"},
+	{"listen/certificates", with(leaves), "certificates know no messages and no configuration"},
 	{"engine", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "upstream", "listen"), "the engine runs what it is given"},
 
 	{"policies", with("policy", "policies/*"), "the one list"},
@@ -85,6 +86,9 @@ var Homes = map[string][]string{
 	"github.com/corazawaf/coraza/v3":             {"policies/waf"},
 	"github.com/corazawaf/coraza-coreruleset/v4": {"policies/waf"},
 	"github.com/spf13/cobra":                     {"cmd/sluice"},
+	"github.com/caddyserver/certmagic":           {"listen/certificates"},
+	"github.com/mholt/acmez/v3":                  {"listen/certificates"},
+	"go.uber.org/zap":                            {"listen/certificates"},
 	"golang.org/x/sys":                           {"internal/sock", "listen"},
 	"golang.org/x/crypto":                        {"policies/basicauth"},
 }
@@ -97,7 +101,7 @@ var TestHomes = map[string][]string{
 
 // NetHTTP is where net/http may be imported outside tests: no second request
 // model on the hot path.
-var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "wire/http3", "test/...", "tools/...", "web/..."}
+var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "wire/http3", "listen/certificates", "test/...", "tools/...", "web/..."}
 
 // RequestPath is what an exchange passes through: no context.WithValue, no
 // map[string]any.
