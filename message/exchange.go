@@ -82,7 +82,8 @@ type Client struct {
 	Local netip.AddrPort
 	// Listener is the name of the listener.
 	Listener string
-	// TLS facts join here with the wires that have them.
+	// TLS is what is known of the connection's TLS, or nil where it has none.
+	TLS *TLS
 }
 
 // Times are the moments of an exchange. Started is read once, when the head is

@@ -58,7 +58,7 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c := &serverConn{server: s, shard: s.shard.Add(1)}
 	c.stream.sock.init(nc)
 	c.body.st, c.body.owner = &c.stream, c
-	c.describe(nc, client)
+	c.client = message.ClientOf(nc, client, s.Listener)
 	s.patrol.add(c)
 	if !s.closed.Load() { // Close may have looked before the patrol knew this one.
 		c.serve()
@@ -135,27 +135,6 @@ type serverConn struct {
 	waiting waiting
 	next    *serverConn
 	prev    *serverConn
-}
-
-func (c *serverConn) describe(nc net.Conn, client netip.AddrPort) {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.client.Peer = unmap(a.AddrPort())
-	}
-	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
-		c.client.Local = unmap(a.AddrPort())
-	}
-	if client.IsValid() {
-		c.client.Peer = unmap(client)
-	}
-	c.client.Address = c.client.Peer.Addr()
-	if c.client.Address.IsValid() {
-		c.client.AddressText = c.client.Address.String()
-	}
-	c.client.Listener = c.server.Listener
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
 }
 
 // serve carries one exchange after the other until one of them ends the
@@ -330,6 +309,9 @@ func (c *serverConn) exchange(head headText, problem *message.Problem) int64 {
 	x.Shard = c.shard
 	x.Client = c.client
 	x.Request.Scheme = "http"
+	if c.client.TLS != nil {
+		x.Request.Scheme = "https"
+	}
 	x.Response.Length = -1
 	x.Times.Started = time.Now()
 	c.started, c.closing, c.expects, c.lent, c.openEnded = false, false, false, false, false

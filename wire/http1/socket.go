@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 type socket struct {
 	nc  net.Conn
 	raw syscall.RawConn // nil where the connection is no plain socket
+	tcp syscall.RawConn // below TLS; else nil
 
 	in      operation
 	out     operation
@@ -59,11 +61,15 @@ func (s *socket) init(nc net.Conn) {
 	type rawer interface {
 		SyscallConn() (syscall.RawConn, error)
 	}
-	switch nc.(type) {
+	switch c := nc.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		if raw, err := nc.(rawer).SyscallConn(); err == nil {
 			s.raw = raw
 			s.readFn, s.writeFn = s.onReadable, s.onWritable
+		}
+	case *tls.Conn:
+		if tcp, ok := c.NetConn().(*net.TCPConn); ok {
+			s.tcp, _ = tcp.SyscallConn()
 		}
 	}
 }
@@ -284,17 +290,37 @@ func peekQuiet(fd uintptr) bool {
 // peerGone looks, without taking anything, whether the peer has closed or reset
 // the connection. It may be called while another goroutine waits in read.
 func (s *socket) peerGone() bool {
-	if s.raw == nil {
-		return false
+	switch {
+	case s.raw != nil:
+		return goneOn(s.raw, endOfStream)
+	case s.tcp != nil:
+		return goneOn(s.tcp, closedByPeer)
 	}
+	return false
+}
+
+func goneOn(raw syscall.RawConn, look func(fd uintptr) bool) bool {
 	gone := false
-	err := s.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
-			syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
-		gone = errno == 0 && n == 0 || errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR
-	})
+	err := raw.Control(func(fd uintptr) { gone = look(fd) })
 	return gone || err != nil // The second is our own end: somebody has closed it.
+}
+
+// endOfStream says whether a read would find the end, or an error.
+func endOfStream(fd uintptr) bool {
+	var b [1]byte
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1,
+		syscall.MSG_PEEK|syscall.MSG_DONTWAIT, 0, 0)
+	return errno == 0 && n == 0 || errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR
+}
+
+// established is TCP_ESTABLISHED of the kernel.
+const established = 1
+
+// closedByPeer asks the kernel for the connection's state. Below TLS there may be a
+// last record in front of the end, so looking for the end is not enough.
+func closedByPeer(fd uintptr) bool {
+	state, err := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
+	return err == nil && state&0xff != established // The state is the first byte of tcp_info.
 }
 
 // clockStart makes clock small and monotonic.
