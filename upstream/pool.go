@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -44,10 +45,9 @@ func (p *pool) size() (open, idle int) {
 // may take.
 func (p *pool) take(x *message.Exchange, fresh bool) (*http1.ClientConn, *http1.Failure) {
 	p.mu.Lock()
-	if n := len(p.idle); n > 0 && !fresh {
-		c := p.idle[n-1]
-		p.idle[n-1] = nil
-		p.idle = p.idle[:n-1]
+	if i := p.usable(x); i >= 0 && !fresh {
+		c := p.idle[i]
+		p.idle = slices.Delete(p.idle, i, i+1)
 		p.mu.Unlock()
 		return c, nil
 	}
@@ -56,7 +56,7 @@ func (p *pool) take(x *message.Exchange, fresh bool) (*http1.ClientConn, *http1.
 		p.mu.Unlock()
 		return p.dial(x)
 	}
-	if n := len(p.idle); n > 0 { // Only with fresh: an old one makes room.
+	if n := len(p.idle); n > 0 { // With fresh, or of other clients: an old one makes room.
 		old := p.idle[0]
 		p.idle = append(p.idle[:0], p.idle[1:]...)
 		p.mu.Unlock()
@@ -106,7 +106,7 @@ func (p *pool) afterWait(x *message.Exchange, c *http1.ClientConn, fresh, gone b
 	case gone:
 		p.forget()
 		return nil, &http1.Failure{Problem: message.ClientGone}
-	case c != nil && !fresh:
+	case c != nil && !fresh && p.fits(c, x):
 		return c, nil
 	case c != nil:
 		c.Close()
@@ -157,8 +157,17 @@ func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
 		p.forget()
 		return nil, &http1.Failure{Problem: message.ClientGone}
 	}
+	ends, err := p.introduce(nc, x)
+	if err != nil {
+		_ = nc.Close()
+		p.forget()
+		metrics.ConnectFailed(x.Shard)
+		return nil, connectFailure(x, err)
+	}
 	metrics.Connected(x.Shard, took)
-	return http1.NewClientConn(nc, &config.Limits, p.endpoint), nil
+	c := http1.NewClientConn(nc, &config.Limits, p.endpoint)
+	c.For = ends
+	return c, nil
 }
 
 func connectFailure(x *message.Exchange, err error) *http1.Failure {
@@ -185,6 +194,7 @@ func (p *pool) giveBack(c *http1.ClientConn) {
 	}
 	if p.closed || len(p.idle) >= p.upstream.config.MaxIdle {
 		p.open--
+		c = p.displace(c)
 		p.mu.Unlock()
 		c.Close()
 		return

@@ -28,6 +28,8 @@ type Config struct {
 	MaxConnections int // per endpoint; default 512
 	MaxIdle        int // per endpoint; default 128
 
+	ProxyProtocol int // version of the header that each connection begins with; 0 is none
+
 	Retry Retry
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/proxyprotocol"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -15,6 +16,10 @@ import (
 // and is used by one goroutine, but for Cancel. It implements message.Canceler
 // and, for the answer that is under way, is the body's owner.
 type ClientConn struct {
+	// For is the client connection that the origin was told of, by the PROXY protocol; nil
+	// where it was told of none. The pool sets it, and lets nobody else use it.
+	For *proxyprotocol.Ends
+
 	limits *ClientLimits
 	pool   ConnPool
 
