@@ -219,7 +219,9 @@ func TestHangUp(t *testing.T) {
 			p.head()
 			p.send(answer)
 			close(asked)
-			_, _ = p.rest() // Until the gateway lets go.
+			if _, err := p.rest(); err != nil && isTimeout(err) {
+				t.Error("the origin is still waited for")
+			}
 			close(gone)
 		})
 		p := g.dial().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -241,7 +243,9 @@ func TestCloseEndsWaitingExchanges(t *testing.T) {
 	g, _ := proxy(t, Limits{}, ClientLimits{ResponseTimeout: time.Hour}, func(_ int, p *peer) {
 		p.head()
 		close(asked)
-		_, _ = p.rest()
+		if _, err := p.rest(); err != nil && isTimeout(err) {
+			t.Error("the origin is still waited for")
+		}
 		close(gone)
 	})
 	g.dial().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -301,13 +305,15 @@ func TestTunnelSilentClient(t *testing.T) {
 	t.Parallel()
 	g, k := proxy(t, Limits{IdleTimeout: 20 * time.Millisecond}, ClientLimits{}, func(_ int, p *peer) {
 		p.head()
-		p.send(switching)
+		p.send(switching).expect("ask").send("answer")
 		_ = p.nc.(interface{ CloseWrite() error }).CloseWrite()
-		_, _ = p.rest()
+		if _, err := p.rest(); err != nil && isTimeout(err) {
+			t.Error("the tunnel is still there")
+		}
 	})
 	p := g.dial().send(upgrade)
 	p.head()
-	p.closed()
+	p.send("ask").expect("answer").closed()
 	<-k.died
 }
 
@@ -329,6 +335,15 @@ func TestTunnelEnds(t *testing.T) {
 	g.server.Close()
 	_, _ = p.rest()
 	<-k.died
+}
+
+func TestUpgradeIsForHTTP11(t *testing.T) {
+	t.Parallel()
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) { _ = say(x, 200, "<"+x.Request.Upgrade+">") }))
+	const fields = "Host: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+	g.dial().send("GET / HTTP/1.1\r\n"+fields+"\r\n").wants("200", "<websocket>")
+	g.dial().send("GET / HTTP/1.0\r\n"+fields+"\r\n").wants("200", "<>")
+	g.dial().send("POST / HTTP/1.1\r\n"+fields+"Content-Length: 1\r\n\r\na").wants("200", "<>")
 }
 
 // A tunnel that became another answer, or none, is closed.

@@ -240,6 +240,19 @@ func TestDrainEndsIdleConnections(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	})
+	// The deadline of the drain is none for a body that follows.
+	equal := timeLimits
+	equal.BodyTimeout = equal.IdleTimeout
+	inBubble(t, equal, echo, func(t *testing.T, c *slowClient, s *Server) {
+		synctest.Wait()
+		s.Drain()
+		c.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+		time.Sleep(59 * time.Second)
+		c.send("hello")
+		if got, _ := c.end(); !strings.HasSuffix(got, "hello") {
+			t.Errorf("%q", got)
+		}
+	})
 	// An exchange under way is finished, and is the last.
 	var started, goOn chan struct{}
 	wait := handlerFunc(func(x *message.Exchange) { close(started); <-goOn; _ = say(x, 200, "hello") })
@@ -272,7 +285,11 @@ func TestConnectionBehindClose(t *testing.T) {
 		s := NewServer("", timeLimits, hello)
 		s.Close()
 		s.Admit()
-		s.ServeConn(far, netip.AddrPort{}) // It ends at once.
+		start := time.Now()
+		s.ServeConn(far, netip.AddrPort{})
+		if after := time.Since(start); after != 0 {
+			t.Errorf("it ended after %v", after)
+		}
 		if _, err := near.Read(make([]byte, 1)); err != io.EOF {
 			t.Error(err)
 		}
