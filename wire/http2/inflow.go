@@ -15,7 +15,7 @@ import (
 type inflow struct {
 	first, last *chunk
 	window      int64 // what the peer may still send
-	credit      int64 // taken, and not given back to the peer yet
+	credit      int64 // taken, and not given back to the window yet
 	viewed      int   // length of the chunk that was taken last
 	announced   int64 // Content-Length; -1 without one
 	received    int64
@@ -94,7 +94,7 @@ func (f *inflow) take() []byte {
 // drop gives up what is there and says how many bytes that were; the last view must not
 // be in use any more.
 func (f *inflow) drop() (n int64) {
-	n = f.credit + int64(f.viewed)
+	n = int64(f.viewed)
 	f.credit, f.viewed = 0, 0
 	for c := f.first; c != nil; {
 		next := c.next

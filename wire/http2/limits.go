@@ -101,14 +101,14 @@ type bounds struct {
 	frameSize                                              int
 	streamWindow, connectionWindow                         int64
 	floods                                                 Floods
-	preface, head, idle, body, write                       time.Duration
+	preface, head, idle, body, write, alive                time.Duration
 }
 
 func (l *Limits) bounds() bounds {
 	return bounds{
 		l.HeaderBytes, l.HeaderFields, l.TrailerBytes, l.Continuations, clampFrame(l.FrameSize),
 		clampWindow(l.StreamWindow), clampWindow(l.ConnectionWindow), l.Floods,
-		l.PrefaceTimeout, l.HeadTimeout, l.IdleTimeout, l.BodyTimeout, l.WriteTimeout,
+		l.PrefaceTimeout, l.HeadTimeout, l.IdleTimeout, l.BodyTimeout, l.WriteTimeout, 0,
 	}
 }
 
@@ -116,7 +116,7 @@ func (l *ClientLimits) bounds() bounds {
 	return bounds{
 		l.HeaderBytes, l.HeaderFields, l.TrailerBytes, l.Continuations, clampFrame(l.FrameSize),
 		clampWindow(l.StreamWindow), clampWindow(l.ConnectionWindow), l.Floods,
-		l.ResponseTimeout, l.HeadTimeout, 0, l.BodyTimeout, l.BodyTimeout,
+		l.ResponseTimeout, l.HeadTimeout, 0, l.BodyTimeout, l.BodyTimeout, l.KeepAlive,
 	}
 }
 

@@ -103,8 +103,10 @@ func (l *link) tickEvery() time.Duration {
 	for _, d := range [...]time.Duration{l.bounds.preface, l.bounds.head, l.bounds.body, l.bounds.write} {
 		shortest = min(shortest, d)
 	}
-	if l.bounds.idle > 0 {
-		shortest = min(shortest, l.bounds.idle)
+	for _, d := range [...]time.Duration{l.bounds.idle, l.bounds.alive} {
+		if d > 0 {
+			shortest = min(shortest, d)
+		}
 	}
 	return max(shortest/4, 2*time.Millisecond)
 }

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/sluice-gateway/sluice/message"
 )
 
 // reader is what the reading goroutine of a link uses, and nobody else.
@@ -17,6 +19,7 @@ type reader struct {
 
 	decoder *hpack.Decoder
 	head    head
+	scratch message.Header // of heads that are not decoded in place
 	// block collects a head that does not fit into one frame.
 	block       []byte
 	blockStream uint32 // 0 while no CONTINUATION is due
@@ -466,7 +469,7 @@ func (l *link) onReset(h frameHeader, payload []byte) *fault {
 	if l.server || code != NoError {
 		f = l.spend(FloodReset)
 	}
-	s.resetCode = code
+	s.resetByPeer, s.resetCode = true, code
 	s.lose()
 	l.mu.Unlock()
 	s.cancelWait()

@@ -42,8 +42,8 @@ type bodyPlan struct {
 func planBody(x *message.Exchange) bodyPlan {
 	resp := &x.Response
 	if message.BodyAllowed(x.Request.Method, resp.Status) {
-		if resp.Body == nil {
-			return bodyPlan{length: 0}
+		if resp.Body == nil { // The head ends the stream: that says enough.
+			return bodyPlan{length: -1}
 		}
 		return bodyPlan{length: resp.Body.Length(), send: true}
 	}

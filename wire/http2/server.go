@@ -311,10 +311,10 @@ func (c *serverConn) onGoAway(uint32, ErrCode) {}
 // onHead implements end: a request, or the trailers behind its body.
 func (c *serverConn) onHead(id uint32, block []byte, endStream bool) *fault {
 	l := &c.link
-	s, entry := c.enter(id)
+	there, entry := c.enter(id)
 	switch {
-	case s != nil:
-		return l.onTrailer(s, block, endStream)
+	case there:
+		return l.onTrailer(id, block, endStream)
 	case id%2 == 0:
 		return broken(ProtocolError, "a client opens a stream with an even number")
 	case entry == entryOld:
@@ -338,26 +338,26 @@ const (
 
 // enter finds the stream of a head, or opens it. Streams that the client has reset count until
 // their goroutine has ended: resetting must not make work cheaper.
-func (c *serverConn) enter(id uint32) (*stream, entry) {
+func (c *serverConn) enter(id uint32) (there bool, e entry) {
 	l := &c.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s := l.streams[id]; s != nil {
-		return s, entryOld
+	if l.streams[id] != nil {
+		return true, entryOld
 	}
 	switch {
 	case id%2 == 0, id <= l.reader.lastStream.Load():
-		return nil, entryOld
+		return false, entryOld
 	case c.drainStep >= drainDecided:
-		return nil, entryIgnored
+		return false, entryIgnored
 	}
 	l.reader.lastStream.Store(id)
 	c.running++ // A drain that comes now waits for it.
 	if l.open >= c.limits.Streams {
-		return nil, entryRefused
+		return false, entryRefused
 	}
 	l.open++
-	return nil, entryNew
+	return false, entryNew
 }
 
 // oneLess is called when an exchange is over, or was none; the lock is held.
@@ -430,33 +430,35 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 }
 
 // onTrailer takes the fields behind a body.
-func (l *link) onTrailer(s *stream, block []byte, endStream bool) *fault {
-	h := &l.reader.head
-	var fields message.Header
-	h.begin(trailerHead, &fields, l.bounds.trailerBytes, l.bounds.headerFields)
+func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
+	h, fields := &l.reader.head, &l.reader.scratch
+	fields.Reset()
+	h.begin(trailerHead, fields, l.bounds.trailerBytes, l.bounds.headerFields)
 	if f := l.decodeBlock(block); f != nil {
 		return f
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s := l.streams[id] // It may have ended meanwhile.
+	if s == nil || s.resetByUs {
+		return l.spend(FloodUnknown)
+	}
 	in := &s.in
 	switch {
-	case s.resetByUs:
-		return l.spend(FloodUnknown)
 	case s.reset || in.ended:
 		// Whoever ends a stream and goes on has lost count (RFC 9113 §5.1).
 		return broken(StreamClosed, "a head on a stream that has ended")
 	case h.wrong != "":
-		return spoiled(s.id, ProtocolError, h.wrong)
+		return spoiled(id, ProtocolError, h.wrong)
 	case !endStream:
-		return spoiled(s.id, ProtocolError, "a trailer section does not end its stream")
+		return spoiled(id, ProtocolError, "a trailer section does not end its stream")
 	case h.tooLarge:
-		return spoiled(s.id, EnhanceYourCalm, "a trailer section is too large")
+		return spoiled(id, EnhanceYourCalm, "a trailer section is too large")
 	case in.announced >= 0 && in.received != in.announced:
-		return spoiled(s.id, ProtocolError, "data do not agree with content-length")
+		return spoiled(id, ProtocolError, "data do not agree with content-length")
 	}
-	keepTrailers(&fields)
-	in.trailer.CopyFrom(&fields)
+	keepTrailers(fields)
+	in.trailer.CopyFrom(fields)
 	s.receivedEnd()
 	s.cond.Broadcast()
 	return nil

@@ -25,10 +25,15 @@ type stream struct {
 	sendEnd  bool // END_STREAM was sent
 	counted  bool // among link.open
 
+	client *clientStream // whose stream it is, on the client's end
+	length int64         // announced length of the body of an answer
+
 	reset     bool    // nothing more comes or goes, because of either side or the connection
 	resetByUs bool    // and that was us
-	resetCode ErrCode // what the peer said
-	why       string  // what the peer did wrong
+	resetCode ErrCode // what the peer said, with resetByPeer
+	// resetByPeer says that it was the peer; unprocessed that it left the stream out.
+	resetByPeer, unprocessed bool
+	why                      string // what the peer did wrong
 
 	// sendBy and recvBy are when a wait ends without success; 0 while nobody waits.
 	sendBy, recvBy     int64
@@ -52,6 +57,7 @@ func (s *stream) init(l *link, id uint32) {
 	s.in.reset(l.bounds.streamWindow)
 	s.headSeen, s.sendUsed, s.sendEnd, s.counted = false, 0, false, false
 	s.reset, s.resetByUs, s.resetCode, s.why = false, false, 0, ""
+	s.resetByPeer, s.unprocessed, s.length = false, false, -1
 	s.sendBy, s.recvBy, s.stallBy, s.sendLate, s.recvLate, s.tight = 0, 0, 0, false, false, false
 	s.lastFrame, s.lastSwap = -1, 0
 	s.waiting.clear()
@@ -62,39 +68,31 @@ func (s *stream) init(l *link, id uint32) {
 func (s *stream) lose() {
 	s.reset = true
 	s.waiting.gone.Store(true)
-	s.link.credit(s.in.credit)
-	s.in.credit = 0
 	s.leaveQueue()
 	s.cond.Broadcast()
 }
 
-// refund gives window back to the peer: for what was taken, for padding.
+// refund gives window back to the peer: for what was taken, for padding. The connection gets it at
+// once, so that streams that wait for more do not hold up the others.
 func (s *stream) refund(n int64) {
 	if n == 0 {
 		return
 	}
 	l := s.link
+	l.credit(n)
 	s.in.credit += n
-	if s.in.ended || s.reset {
-		l.credit(s.in.credit)
-		s.in.credit = 0
-		return
-	}
-	if s.in.credit < l.bounds.streamWindow/4 || l.closed || l.failing {
+	if s.in.credit < l.bounds.streamWindow/4 || s.in.ended || s.reset || l.closed || l.failing {
 		return
 	}
 	l.writer.out = appendWindowUpdate(l.writer.open(), s.id, s.in.credit)
 	s.in.window += s.in.credit
-	n, s.in.credit = s.in.credit, 0
-	l.credit(n)
+	s.in.credit = 0
 	l.kick()
 }
 
 // receivedEnd notes the peer's END_STREAM.
 func (s *stream) receivedEnd() {
 	s.in.ended = true
-	s.link.credit(s.in.credit)
-	s.in.credit = 0
 	if s.sendEnd {
 		s.uncount()
 	}

@@ -1,0 +1,77 @@
+package http2
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// clientTunnel is the origin's side of a tunnel (RFC 8441). It implements message.Tunnel.
+type clientTunnel struct {
+	stream    *clientStream
+	left      []byte // of the last chunk
+	lastWrite atomic.Int64
+	close     sync.Once
+}
+
+// startTunnel makes the 200 of an extended CONNECT the 101 that all others know.
+func (s *clientStream) startTunnel(req *message.Request, resp *message.Response) *Failure {
+	resp.Status = 101
+	resp.Header.Append("Upgrade", message.LowerASCII(req.Upgrade))
+	if key, ok := req.Header.Lookup("Sec-WebSocket-Key"); ok {
+		resp.Header.Set("Sec-WebSocket-Accept", acceptKey(key))
+	}
+	resp.Tunnel = &clientTunnel{stream: s}
+	return nil
+}
+
+// Read is used by the goroutine that got the tunnel.
+func (t *clientTunnel) Read(p []byte) (int, error) {
+	s := t.stream
+	for len(t.left) == 0 {
+		began := clock()
+		chunk, state := s.next(true, s.conn.limits.BodyTimeout)
+		switch state {
+		case recvData:
+			t.left = chunk
+		case recvEnd:
+			return 0, io.EOF
+		case recvTooLate:
+			if t.lastWrite.Load() < began {
+				return 0, message.UpstreamTimeout
+			}
+			s.forgive() // Only one direction is silent.
+		default:
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
+	n := copy(p, t.left)
+	t.left = t.left[n:]
+	return n, nil
+}
+
+// forgive lets a wait that took too long begin anew.
+func (s *stream) forgive() {
+	s.link.mu.Lock()
+	s.recvLate = false
+	s.link.mu.Unlock()
+}
+
+func (t *clientTunnel) Write(p []byte) (int, error) {
+	t.lastWrite.Store(clock())
+	if _, err := t.stream.send(p, true); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// CloseWrite implements message.Tunnel.
+func (t *clientTunnel) CloseWrite() error { return t.stream.sendEndStream() }
+
+// Close implements message.Tunnel. It may be called by both goroutines.
+func (t *clientTunnel) Close() error {
+	t.close.Do(func() { _ = t.stream.Close() })
+	return nil
+}
