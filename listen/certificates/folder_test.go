@@ -177,7 +177,15 @@ const (
 	workerHolds  = "SLUICE_TEST_LOCK_HOLD"
 )
 
+// TestMain is what each process of these tests begins with: the worker, or the tests.
 func TestMain(m *testing.M) {
+	if os.Getenv(obtainFolder) != "" {
+		if err := obtainWorker(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	dir := os.Getenv(workerFolder)
 	if dir == "" {
 		os.Exit(m.Run())
