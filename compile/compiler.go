@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -196,7 +197,11 @@ func (b *build) listeners() {
 			b.add(item.Problem(l.Name.Mark, "the listener has the same address as "+other+": "+address))
 		}
 		taken[address] = l.Name.Value
-		r.Listeners = append(r.Listeners, listenSpec(l))
+		spec := listenSpec(l, filepath.Dir(b.doc.Main))
+		if spec.TLS != nil {
+			b.checkCertificates(item, spec.TLS)
+		}
+		r.Listeners = append(r.Listeners, spec)
 		r.Snapshot.Listeners = append(r.Snapshot.Listeners, engineListener(l))
 	}
 }

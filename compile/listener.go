@@ -1,23 +1,31 @@
 package compile
 
 import (
+	"crypto/tls"
 	"net/netip"
+	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/engine"
 	"github.com/sluice-gateway/sluice/listen"
+	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/route"
 	"github.com/sluice-gateway/sluice/wire/http1"
+	"github.com/sluice-gateway/sluice/wire/http2"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func listenSpec(l *config.Listener) listen.Spec {
+func listenSpec(l *config.Listener, folder string) listen.Spec {
 	return listen.Spec{
 		Name:           l.Name.Value,
 		Address:        l.Address.String(),
 		MaxConnections: l.Limits.Connections,
+		Protocols:      protocols(l),
+		TLS:            listenTLS(l.TLS, folder),
+		HTTP2:          http2Limits(l),
 		Limits: http1.Limits{
 			RequestLine:     int(l.Limits.RequestLine.Bytes()),
 			HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
@@ -31,6 +39,90 @@ func listenSpec(l *config.Listener) listen.Spec {
 			BodyTimeout:     l.Timeouts.Body.Std(),
 			WriteTimeout:    l.Timeouts.Write.Std(),
 		},
+	}
+}
+
+// listenTLS makes the listener's TLS; files are relative to the main file.
+func listenTLS(t *config.ListenerTLS, folder string) *certificates.Spec {
+	if t == nil {
+		return nil
+	}
+	in := func(name string) string {
+		if name == "" || filepath.IsAbs(name) {
+			return name
+		}
+		return filepath.Join(folder, name)
+	}
+	spec := &certificates.Spec{
+		RefuseUnknown: t.UnknownNames == "refuse",
+		Minimum:       tls.VersionTLS12,
+		Clients:       certificates.Clients{Authorities: in(t.ClientCertificates.Authorities)},
+	}
+	if t.Minimum == "1.3" {
+		spec.Minimum = tls.VersionTLS13
+	}
+	switch t.ClientCertificates.Mode {
+	case "request":
+		spec.Clients.Mode = certificates.Request
+	case "require":
+		spec.Clients.Mode = certificates.Require
+	}
+	for _, c := range t.Certificates {
+		spec.Files = append(spec.Files, certificates.Files{Certificate: in(c.Certificate), Key: in(c.Key)})
+	}
+	if t.SelfSigned {
+		spec.SelfSigned = &certificates.SelfSigned{}
+	}
+	return spec
+}
+
+// protocols are what a listener speaks where nothing is said: both over TLS, where a
+// client chooses, and HTTP/1.1 alone over plain TCP.
+func protocols(l *config.Listener) []string {
+	if len(l.Protocols) > 0 {
+		return l.Protocols
+	}
+	if l.TLS != nil {
+		return []string{listen.HTTP2, listen.HTTP1}
+	}
+	return []string{listen.HTTP1}
+}
+
+// checkCertificates loads the files of the listener's TLS: problems stand at its
+// name, and certificates that expire soon are warnings.
+func (b *build) checkCertificates(item config.Item[config.Listener], spec *certificates.Spec) {
+	warnings, err := certificates.Check(*spec, time.Now())
+	for _, e := range unjoin(err) {
+		b.add(item.Problem(item.Value.Name.Mark, "tls: "+e.Error()))
+	}
+	for _, w := range warnings {
+		b.result.Warnings = append(b.result.Warnings, item.Problem(item.Value.Name.Mark, "tls: "+w))
+	}
+}
+
+// unjoin takes apart what errors.Join has put together.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}
+
+// http2Limits are the listener's limits as far as HTTP/2 shares them; what only it has
+// keeps its defaults.
+func http2Limits(l *config.Listener) http2.Limits {
+	return http2.Limits{
+		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
+		HeaderFields:    l.Limits.HeaderFields,
+		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),
+		MinimumBodyRate: l.MinimumBodyRate.Bytes(),
+		HeadTimeout:     l.Timeouts.Head.Std(),
+		IdleTimeout:     l.Timeouts.Idle.Std(),
+		BodyTimeout:     l.Timeouts.Body.Std(),
+		WriteTimeout:    l.Timeouts.Write.Std(),
 	}
 }
 

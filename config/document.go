@@ -104,15 +104,52 @@ type Admin struct {
 
 // Listener is where clients connect.
 type Listener struct {
-	Name            Text               `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
-	Address         Address            `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
-	TrustedProxies  unit.List[Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields are believed, as addresses or CIDR ranges."`
-	EncodedSlash    string             `enum:"reject,keep" default:"reject" doc:"What to do with %2F in a path: answer 400, or keep it, encoded, as a part of its segment. A backslash is always answered 400."`
-	MergeSlashes    bool               `default:"false" doc:"Whether several slashes in a row count as one."`
-	Underscores     string             `enum:"drop,keep" default:"drop" doc:"What to do with header fields whose name has an underscore: many origins cannot tell it from a hyphen."`
-	Limits          ListenerLimits     `doc:"How much a client may send and hold."`
-	Timeouts        ListenerTimeouts   `doc:"How long a client may take."`
-	MinimumBodyRate unit.Size          `default:"100B" doc:"How many bytes a second of a request's body must arrive, on average, once half of timeouts.body has passed; 0B: any rate will do."`
+	Name            Text                    `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Address         Address                 `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
+	Protocols       unit.List[string]       `enum:"http/1.1,h2" doc:"What it speaks; absent: HTTP/1.1, and with tls h2 too. Without TLS h2 is spoken with clients that begin with it (prior knowledge)."`
+	TLS             *ListenerTLS            `yaml:"tls" doc:"The certificates with which it speaks TLS; absent: plain TCP."`
+	TrustedProxies  unit.List[unit.Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields are believed, as addresses or CIDR ranges."`
+	EncodedSlash    string                  `enum:"reject,keep" default:"reject" doc:"What to do with %2F in a path: answer 400, or keep it, encoded, as a part of its segment. A backslash is always answered 400."`
+	MergeSlashes    bool                    `default:"false" doc:"Whether several slashes in a row count as one."`
+	Underscores     string                  `enum:"drop,keep" default:"drop" doc:"What to do with header fields whose name has an underscore: many origins cannot tell it from a hyphen."`
+	Limits          ListenerLimits          `doc:"How much a client may send and hold."`
+	Timeouts        ListenerTimeouts        `doc:"How long a client may take."`
+	MinimumBodyRate unit.Size               `default:"100B" doc:"How many bytes a second of a request's body must arrive, on average, once half of timeouts.body has passed; 0B: any rate will do."`
+}
+
+// ListenerTLS says how a listener speaks TLS.
+type ListenerTLS struct {
+	Certificates       []CertificateFiles `max:"1000" doc:"Certificates with their keys; the one that fits the name a client asks for is shown, the first one to others. Several for one name (ECDSA and RSA) serve different clients."`
+	SelfSigned         bool               `default:"false" doc:"Whether it makes a certificate itself, for localhost: for development."`
+	Minimum            string             `enum:"1.2,1.3" default:"1.2" doc:"The lowest version of TLS."`
+	UnknownNames       string             `enum:"default,refuse" default:"default" doc:"What clients get that ask for a name without a certificate: the first one, or an alert."`
+	ClientCertificates ClientCertificates `doc:"Whether clients show certificates, too."`
+}
+
+func (t *ListenerTLS) Validate() error {
+	if len(t.Certificates) == 0 && !t.SelfSigned {
+		return errors.New("tls needs certificates, or self_signed: true")
+	}
+	return nil
+}
+
+// CertificateFiles is a certificate and its key, in PEM form.
+type CertificateFiles struct {
+	Certificate string `required:"true" min:"1" doc:"The file of the certificate and those that lead to its authority, relative to the main file."`
+	Key         string `required:"true" min:"1" doc:"The file of the private key, relative to the main file."`
+}
+
+// ClientCertificates says which certificates of clients are asked for and believed.
+type ClientCertificates struct {
+	Mode        string `enum:"off,request,require" default:"off" doc:"Whether a client is asked for a certificate, or let in with one only."`
+	Authorities string `doc:"The file of the authorities that are believed, in PEM form, relative to the main file."`
+}
+
+func (c *ClientCertificates) Validate() error {
+	if c.Mode == "require" && c.Authorities == "" {
+		return errors.New("mode: require needs authorities: who may issue the certificates of clients")
+	}
+	return nil
 }
 
 // ListenerLimits bound what one client can use up.

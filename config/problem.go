@@ -8,7 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/sluice-gateway/sluice/internal/excerpt"
 )
 
 // Position is a place in a file. Line and Column count from 1, columns in
@@ -45,37 +46,10 @@ func (p *Problem) Error() string {
 	if p.Quote == "" {
 		return b.String()
 	}
-	line, caret := excerpt(p.Quote, p.Column-1)
+	line, caret := excerpt.Around(p.Quote, p.Column-1, quoteWidth)
 	number := fmt.Sprintf("%5d", p.Line)
 	fmt.Fprintf(&b, "\n%s | %s\n%s | %s^", number, line, strings.Repeat(" ", len(number)), strings.Repeat(" ", caret))
 	return b.String()
-}
-
-// excerpt cuts a long line so that the character at is shown.
-func excerpt(line string, at int) (string, int) {
-	runes := []rune(strings.Map(printable, line))
-	at = max(0, min(at, len(runes)))
-	if len(runes) <= quoteWidth {
-		return strings.TrimRight(string(runes), " "), at
-	}
-	start := max(0, min(at-quoteWidth/2, len(runes)-quoteWidth))
-	end := min(len(runes), start+quoteWidth)
-	text, caret := string(runes[start:end]), at-start
-	if start > 0 {
-		text, caret = "…"+text, caret+1
-	}
-	if end < len(runes) {
-		text += "…"
-	}
-	return text, caret
-}
-
-// printable keeps what a terminal shows in one column and acts on in no way.
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError {
-		return ' '
-	}
-	return r
 }
 
 // Problems is everything that is wrong, sorted by place.

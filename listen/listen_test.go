@@ -46,9 +46,10 @@ func (s *site) Serve(x *message.Exchange) {
 // counts are the metrics of all listeners.
 type counts struct{ open, opened, refused atomic.Int64 }
 
-func (c *counts) Opened(uint32) { c.open.Add(1); c.opened.Add(1) }
-func (c *counts) Closed(uint32) { c.open.Add(-1) }
-func (c *counts) Refused()      { c.refused.Add(1) }
+func (c *counts) Opened(uint32)    { c.open.Add(1); c.opened.Add(1) }
+func (c *counts) Closed(uint32)    { c.open.Add(-1) }
+func (c *counts) Refused()         { c.refused.Add(1) }
+func (c *counts) HandshakeFailed() {}
 
 // rig is a set with its site.
 type rig struct {

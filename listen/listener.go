@@ -8,7 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/wire/http1"
+	"github.com/sluice-gateway/sluice/wire/http2"
 )
 
 // socket accepts connections for the listener that owns it. It may pass from a
@@ -30,6 +32,8 @@ type listener struct {
 	spec    Spec // Name and Address never change
 	socket  *socket
 	server  *http1.Server
+	h2      *http2.Server
+	speaks  atomic.Pointer[speaks]
 	metrics Metrics
 	max     atomic.Int64
 
@@ -39,13 +43,22 @@ type listener struct {
 func newListener(s *Set, spec Spec, from *socket) *listener {
 	l := &listener{spec: spec, socket: from, refusals: &s.refusals}
 	l.server = http1.NewServer(spec.Name, spec.Limits, s.handler)
+	l.h2 = http2.NewServer(spec.Name, spec.HTTP2, s.handler)
 	l.metrics = s.metrics(spec.Name)
 	l.max.Store(int64(spec.MaxConnections))
+	l.speaks.Store(&speaks{h1: true}) // Until adopt says more.
 	return l
 }
 
-func (l *listener) setLimits(spec Spec) {
+// connections is the number of connections over all wires.
+func (l *listener) connections() int { return l.server.Connections() + l.h2.Connections() }
+
+// adopt changes what may change while the listener runs; connections that exist
+// keep what they were promised.
+func (l *listener) adopt(spec Spec, store *certificates.Store) {
+	l.speaks.Store(&speaks{store: store, h1: spec.has(HTTP1), h2: spec.has(HTTP2)})
 	l.server.SetLimits(spec.Limits)
+	l.h2.SetLimits(spec.HTTP2)
 	l.max.Store(int64(spec.MaxConnections))
 }
 
@@ -104,7 +117,7 @@ func (s *socket) stop() {
 
 // admit serves a connection, or refuses it where the listener is full.
 func (l *listener) admit(nc net.Conn) {
-	if limit := l.max.Load(); limit > 0 && int64(l.server.Connections()) >= limit {
+	if limit := l.max.Load(); limit > 0 && int64(l.connections()) >= limit {
 		l.metrics.Refused()
 		l.refusals.refuse(nc)
 		return
@@ -113,7 +126,7 @@ func (l *listener) admit(nc net.Conn) {
 	l.server.Admit()
 	go func() {
 		defer l.metrics.Closed(0)
-		l.server.ServeConn(nc, netip.AddrPort{})
+		l.serve(nc, netip.AddrPort{})
 	}()
 }
 
@@ -123,4 +136,5 @@ func (l *listener) stop() {
 		l.socket.stop()
 	}
 	l.server.Drain()
+	l.h2.Drain()
 }

@@ -13,8 +13,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
+	"github.com/sluice-gateway/sluice/wire/http2"
 )
 
 // Spec describes a listener.
@@ -23,6 +25,9 @@ type Spec struct {
 	Address        string // host:port; an empty host is every address
 	MaxConnections int    // more are answered 503 too_many_connections; 0 is no limit
 	Limits         http1.Limits
+	HTTP2          http2.Limits
+	Protocols      []string           // HTTP1, HTTP2; none is HTTP1 alone
+	TLS            *certificates.Spec // nil is none; its Protocols are those of the listener
 }
 
 // Metrics is what a listener counts with; *observe.ListenerMetrics is one.
@@ -30,6 +35,7 @@ type Metrics interface {
 	Opened(shard uint32)
 	Closed(shard uint32)
 	Refused()
+	HandshakeFailed()
 }
 
 // Set is all listeners of a process. Its methods are called by one goroutine at a
@@ -57,6 +63,13 @@ type Change struct {
 	next   []*listener
 	fresh  []*listener
 	update []Spec // by index of next; for listeners that are kept
+	secure []secure
+}
+
+// secure is the TLS of a listener that is about to change.
+type secure struct {
+	store  *certificates.Store // nil without TLS
+	change *certificates.Change
 }
 
 // Prepare opens the sockets that are not open yet. After an error, which names
@@ -77,11 +90,66 @@ func (s *Set) Prepare(specs []Spec) (*Change, error) {
 		c.next = append(c.next, l)
 		c.fresh = append(c.fresh, l)
 	}
+	if len(errs) == 0 {
+		errs = c.loadCertificates()
+	}
 	if len(errs) > 0 {
 		c.Rollback()
 		return nil, errors.Join(errs...)
 	}
 	return c, nil
+}
+
+// loadCertificates reads what the listeners need for TLS. A listener keeps its store, and
+// with it the keys of its session tickets.
+func (c *Change) loadCertificates() (errs []error) {
+	for i, l := range c.next {
+		spec := &c.update[i]
+		if spec.TLS == nil {
+			c.secure = append(c.secure, secure{})
+			continue
+		}
+		var store *certificates.Store
+		if now := l.speaks.Load(); now != nil {
+			store = now.store
+		}
+		if store == nil {
+			store = certificates.NewStore(certificates.Env{Logger: c.set.logger})
+		}
+		change, err := store.Prepare(spec.certificatesSpec())
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: tls: %w", spec.Name, err))
+		}
+		c.secure = append(c.secure, secure{store, change})
+	}
+	return errs
+}
+
+// Refresh looks whether files of certificates have changed, and rotates the keys of
+// session tickets. It is called every few seconds, by any one goroutine.
+func (s *Set) Refresh() {
+	for _, store := range s.stores() {
+		store.Refresh()
+	}
+}
+
+// Certificates emits, for metrics, the seconds that each certificate is valid yet.
+func (s *Set) Certificates(emit func(listener, source string, seconds float64)) {
+	for name, store := range s.stores() {
+		store.Measure(func(source string, seconds float64) { emit(name, source, seconds) })
+	}
+}
+
+func (s *Set) stores() map[string]*certificates.Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]*certificates.Store{}
+	for _, l := range s.open {
+		if now := l.speaks.Load(); now != nil && now.store != nil {
+			all[l.spec.Name] = now.store
+		}
+	}
+	return all
 }
 
 // find returns the listener that has this socket and name.
@@ -114,7 +182,10 @@ func (s *Set) bind(spec Spec) (*listener, error) {
 func (c *Change) Commit() {
 	s := c.set
 	for i, l := range c.next {
-		l.setLimits(c.update[i])
+		if c.secure[i].change != nil {
+			c.secure[i].change.Commit()
+		}
+		l.adopt(c.update[i], c.secure[i].store)
 	}
 	for _, l := range c.fresh {
 		if l.socket.owner.Swap(l) == nil {
@@ -129,7 +200,7 @@ func (c *Change) Commit() {
 		}
 	}
 	s.open = c.next
-	s.leaving = slices.DeleteFunc(s.leaving, func(l *listener) bool { return l.server.Connections() == 0 })
+	s.leaving = slices.DeleteFunc(s.leaving, func(l *listener) bool { return l.connections() == 0 })
 	s.leaving = append(s.leaving, gone...)
 	s.mu.Unlock()
 	for _, l := range gone {
@@ -159,7 +230,7 @@ func (s *Set) Status() []Status {
 	defer s.mu.Unlock()
 	var all []Status
 	for _, l := range s.open {
-		all = append(all, Status{l.spec.Name, l.socket.Addr().String(), l.server.Connections()})
+		all = append(all, Status{l.spec.Name, l.socket.Addr().String(), l.connections()})
 	}
 	return all
 }
@@ -184,7 +255,7 @@ func (s *Set) Shutdown(ctx context.Context) (cut int) {
 	for {
 		left := 0
 		for _, l := range open {
-			left += l.server.Connections()
+			left += l.connections()
 		}
 		if left == 0 {
 			return 0
@@ -194,6 +265,7 @@ func (s *Set) Shutdown(ctx context.Context) (cut int) {
 		case <-ctx.Done():
 			for _, l := range open {
 				l.server.Close()
+				l.h2.Close()
 			}
 			return left
 		}

@@ -45,6 +45,10 @@ var (
 		Help: "Client connections that were accepted."}
 	listenerRefused = Metric{Name: "sluice_listener_refused_total", Kind: KindCounter, Labels: []string{"listener"}, Limit: maxListeners,
 		Help: "Client connections that were closed because the listener had no room."}
+	listenerHandshakeFailures = Metric{Name: "sluice_listener_tls_handshake_failures_total", Kind: KindCounter, Labels: []string{"listener"}, Limit: maxListeners,
+		Help: "Client connections with which TLS could not be agreed on."}
+	certificateLeft = Metric{Name: "sluice_certificate_remaining_seconds", Kind: KindGauge, Labels: []string{"listener", "source"},
+		Help: "How long a certificate is valid yet; negative where it has expired."}
 
 	httpRequests = Metric{Name: "sluice_http_requests_total", Kind: KindCounter, Labels: []string{"route", "status"}, Limit: (maxRoutes + 2) * statusClasses,
 		Help: "Requests that were answered, by route and class of the status."}
@@ -102,7 +106,7 @@ var (
 func Catalogue() []Metric {
 	return []Metric{
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads,
-		listenerConnections, listenerAccepted, listenerRefused,
+		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, certificateLeft,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
 		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,

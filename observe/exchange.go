@@ -126,6 +126,8 @@ type ListenerMetrics struct {
 	open     *meter.Gauge
 	accepted *meter.Counter
 	refused  *meter.Counter
+
+	handshakeFailed *meter.Counter
 }
 
 func newListenerMetrics(r *Registry, listener string) *ListenerMetrics {
@@ -133,6 +135,8 @@ func newListenerMetrics(r *Registry, listener string) *ListenerMetrics {
 		open:     r.gauge(&listenerConnections, listener),
 		accepted: r.counter(&listenerAccepted, listener),
 		refused:  r.counter(&listenerRefused, listener),
+
+		handshakeFailed: r.counter(&listenerHandshakeFailures, listener),
 	}
 }
 
@@ -140,6 +144,7 @@ func removeListenerMetrics(r *Registry, listener string) {
 	r.remove(&listenerConnections, listener)
 	r.remove(&listenerAccepted, listener)
 	r.remove(&listenerRefused, listener)
+	r.remove(&listenerHandshakeFailures, listener)
 }
 
 // Opened counts a connection that was accepted; Closed follows for each.
@@ -153,6 +158,9 @@ func (m *ListenerMetrics) Closed(shard uint32) { m.open.Add(shard, -1) }
 
 // Refused counts a connection for which there was no room.
 func (m *ListenerMetrics) Refused() { m.refused.Add(0, 1) }
+
+// HandshakeFailed counts a connection with which TLS could not be agreed on.
+func (m *ListenerMetrics) HandshakeFailed() { m.handshakeFailed.Add(0, 1) }
 
 // Open is the number of connections that are open.
 func (m *ListenerMetrics) Open() int64 { return m.open.Value() }

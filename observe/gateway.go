@@ -144,6 +144,14 @@ func (g *Gateway) Connections(read func(emit func(upstream, endpoint string, act
 	})
 }
 
+// Certificates says who knows the certificates of listeners. read is called on the
+// goroutine that writes the metrics out.
+func (g *Gateway) Certificates(read func(emit func(listener, source string, seconds float64))) {
+	g.registry.collector(&certificateLeft, func(emit func(float64, ...string)) {
+		read(func(listener, source string, seconds float64) { emit(seconds, listener, source) })
+	})
+}
+
 // Retain forgets the routes, upstreams and listeners for which it is told false,
 // so that a process whose configuration changes often does not run into the limits
 // with names that are gone. It is called after a swap. Exchanges that still use a

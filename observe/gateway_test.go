@@ -24,6 +24,7 @@ func fill(r *Registry) *Gateway {
 	g := NewGateway(r, "1.2.3", time.Unix(1_700_000_000, 0))
 	g.Applied(7, "sha256:abc", time.Unix(1_700_000_001, 500e6))
 	g.Refused()
+	g.Certificates(func(emit func(listener, source string, seconds float64)) { emit("secure", "api.pem", 86400) })
 	x := sampleExchange()
 	g.Route("orders").Done(x)
 	g.Problem(1, message.RouteNotFound)

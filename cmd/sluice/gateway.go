@@ -50,6 +50,7 @@ func newGateway(logger *slog.Logger) *gateway {
 		Logger:   logger,
 	})
 	g.metrics.Connections(g.eachEndpoint)
+	g.metrics.Certificates(g.sockets.Certificates)
 	return g
 }
 

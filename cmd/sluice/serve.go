@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/pprof"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,7 @@ func serve(path string) error {
 	ctx, stop := context.WithCancel(context.Background())
 	watching, err := g.follow(ctx, source)
 	if err == nil {
+		go g.refreshCertificates(ctx)
 		g.attend(signals, source)
 	}
 	stop()
@@ -84,6 +86,24 @@ func (g *gateway) follow(ctx context.Context, source *config.File) (watching <-c
 		}
 	}()
 	return done, <-first
+}
+
+// refreshEvery is how often files of certificates are looked at.
+const refreshEvery = 5 * time.Second
+
+// refreshCertificates takes up certificates that were renewed on disk, without a
+// reload.
+func (g *gateway) refreshCertificates(ctx context.Context) {
+	ticker := time.NewTicker(refreshEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			g.sockets.Refresh()
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // attend acts on signals until one of them ends the gateway.

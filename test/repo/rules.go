@@ -37,7 +37,7 @@ var Layers = []Layer{
 	{"targets/...", with(leaves, "message", "target", "template", "upstream", "wire/*", "ai"), "a target is a folder that can be deleted"},
 
 	{"config/...", with(leaves), "config knows no run time"},
-	{"compile/...", with(leaves, "config", "engine", "policy", "target", "route", "template", "upstream", "listen", "message", "observe", "wire/*"), "from words to run time"},
+	{"compile/...", with(leaves, "config", "engine", "policy", "target", "route", "template", "upstream", "listen/...", "message", "observe", "wire/*"), "from words to run time"},
 
 	{"control/...", with(leaves, "config"), "the domain has no I/O"},
 	{"store/...", with(leaves, "control/...", "store/..."), "the control plane's store"},

@@ -51,6 +51,9 @@ func (s *Server) SetLimits(limits Limits) {
 // before its goroutine has begun.
 func (s *Server) Admit() { s.admitted.Add(1) }
 
+// Leave takes Admit back: the connection is served elsewhere, or not at all.
+func (s *Server) Leave() { s.admitted.Add(-1) }
+
 // ServeConn serves a connection to its end, on the calling goroutine, and closes
 // it. Admit comes before. client is the address behind the connection where something in front told
 // it (PROXY protocol), otherwise the zero value.

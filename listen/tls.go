@@ -1,0 +1,100 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/sluice-gateway/sluice/listen/certificates"
+)
+
+// handshakeTimeout is how long a client may take to agree on TLS.
+const handshakeTimeout = 10 * time.Second
+
+// protocols of ALPN (RFC 7301) and of Spec.Protocols.
+const (
+	HTTP1 = "http/1.1"
+	HTTP2 = "h2"
+)
+
+// has says whether the listener speaks a protocol.
+func (s *Spec) has(protocol string) bool {
+	for _, p := range s.Protocols {
+		if p == protocol {
+			return true
+		}
+	}
+	return protocol == HTTP1 && len(s.Protocols) == 0
+}
+
+// certificatesSpec is the listener's TLS with the protocols that it offers.
+func (s *Spec) certificatesSpec() certificates.Spec {
+	c := *s.TLS
+	c.Protocols = nil
+	if s.has(HTTP2) {
+		c.Protocols = append(c.Protocols, HTTP2)
+	}
+	if s.has(HTTP1) {
+		c.Protocols = append(c.Protocols, HTTP1)
+	}
+	return c
+}
+
+// serve finds out what a connection speaks and serves it to its end.
+func (l *listener) serve(nc net.Conn, client netip.AddrPort) {
+	speaks := l.speaks.Load()
+	if speaks.store != nil {
+		l.serveTLS(nc, client, speaks)
+		return
+	}
+	if speaks.h2 && sniff(nc, speaks.h1) {
+		l.h2.Admit()
+		l.server.Leave()
+		l.h2.ServeConn(nc, client)
+		return
+	}
+	l.server.ServeConn(nc, client)
+}
+
+// speaks is what a listener speaks at the moment.
+type speaks struct {
+	store  *certificates.Store // nil without TLS
+	h1, h2 bool
+}
+
+func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) {
+	secure, err := handshake(nc, speaks.store)
+	if err != nil {
+		l.metrics.HandshakeFailed()
+		_ = nc.Close()
+		l.server.Leave()
+		return
+	}
+	if secure.ConnectionState().NegotiatedProtocol == HTTP2 {
+		l.h2.Admit()
+		l.server.Leave()
+		l.h2.ServeConn(secure, client)
+		return
+	}
+	l.server.ServeConn(secure, client)
+}
+
+var errNoCertificates = errors.New("listen: the listener has no certificates yet")
+
+// handshake agrees on TLS, within its time.
+func handshake(nc net.Conn, store *certificates.Store) (*tls.Conn, error) {
+	config := store.Config()
+	if config == nil {
+		return nil, errNoCertificates
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	secure := tls.Server(nc, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return secure, nil
+}
