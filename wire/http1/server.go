@@ -425,9 +425,8 @@ func (c *serverConn) bodyIsHere() bool {
 // must never take a part for the whole (RFC 9112 §8).
 func (c *serverConn) lingerAndFinish() {
 	type halfCloser interface{ CloseWrite() error }
-	type lingerer interface{ SetLinger(seconds int) error }
-	if l, ok := c.stream.sock.nc.(lingerer); ok && c.openEnded {
-		_ = l.SetLinger(0)
+	if c.openEnded {
+		c.reset()
 	} else if hc, ok := c.stream.sock.nc.(halfCloser); ok && c.started && hc.CloseWrite() == nil {
 		c.stream.sock.setReadBy(clock() + int64(lingerTime))
 		for dropped := 0; dropped < lingerBytes; {
@@ -439,6 +438,19 @@ func (c *serverConn) lingerAndFinish() {
 		}
 	}
 	c.finishWork()
+}
+
+// reset cuts the connection so that its end cannot be taken for a clean one: by a
+// reset, and over TLS without the alert that announces an end (RFC 8446 §6.1).
+func (c *serverConn) reset() {
+	nc := c.stream.sock.nc
+	if over, ok := nc.(interface{ NetConn() net.Conn }); ok {
+		nc = over.NetConn()
+	}
+	if l, ok := nc.(interface{ SetLinger(seconds int) error }); ok {
+		_ = l.SetLinger(0)
+	}
+	_ = nc.Close()
 }
 
 const (
