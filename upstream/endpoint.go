@@ -12,12 +12,13 @@ type Endpoint struct {
 	address string
 	weight  int
 	index   int
+	secure  bool
 	active  atomic.Int64 // exchanges under way
 	pool    pool
 }
 
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
-	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), index: len(u.endpoints)}
+	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), index: len(u.endpoints), secure: c.Secure}
 	e.pool.init(u, e)
 	return e
 }

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"slices"
@@ -158,6 +159,9 @@ func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
 		return nil, &http1.Failure{Problem: message.ClientGone}
 	}
 	ends, err := p.introduce(nc, x)
+	if err == nil {
+		nc, err = p.protect(ctx, cancel, nc, x)
+	}
 	if err != nil {
 		_ = nc.Close()
 		p.forget()
@@ -173,11 +177,14 @@ func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
 func connectFailure(x *message.Exchange, err error) *http1.Failure {
 	f := &http1.Failure{Problem: message.UpstreamConnect, Cause: err}
 	var ne net.Error
+	var untrusted *tls.CertificateVerificationError
 	switch {
 	case x.Wire().Gone():
 		f.Problem = message.ClientGone
 	case outOfDescriptors(err):
 		f.Problem = message.OutOfDescriptors
+	case errors.As(err, &untrusted):
+		f.Problem = message.UpstreamUntrusted
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		f.Problem = message.UpstreamConnectTime
 	}

@@ -31,11 +31,14 @@ type Config struct {
 	ProxyProtocol int // version of the header that each connection begins with; 0 is none
 
 	Retry Retry
+
+	TLS string // what Secure was given, in words: for Equal
 }
 
 // EndpointConfig is one address of an origin.
 type EndpointConfig struct {
 	Address string // host:port to connect to
+	Secure  bool   // over TLS
 	Weight  int    // 1 and more; default 1
 }
 
@@ -83,6 +86,7 @@ type Upstream struct {
 	config    Config
 	metrics   Metrics
 	endpoints []*Endpoint
+	security  Security // nil without TLS
 	balancer  balancer
 }
 

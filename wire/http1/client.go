@@ -70,6 +70,9 @@ func (c *ClientConn) IdleSince() time.Duration { return time.Duration(clock() - 
 // Quiet says whether an idle connection is still as it should be: open, and
 // nothing has arrived.
 func (c *ClientConn) Quiet() bool {
+	if c.stream.sock.tcp != nil {
+		return !c.stream.sock.peerGone() // Below TLS bytes may arrive that are no answer.
+	}
 	if c.stream.sock.raw == nil {
 		return true
 	}

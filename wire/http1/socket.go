@@ -116,6 +116,9 @@ var errNotQuiet = &net.OpError{Op: "write", Net: "tcp", Err: syscall.EPIPE}
 // be missed. sent tells how much left.
 func (s *socket) sendAndRead(head, p []byte) (n, sent int, err error) {
 	if s.raw == nil {
+		if s.peerGone() {
+			return 0, 0, errNotQuiet
+		}
 		if sent, err = s.nc.Write(head); err != nil {
 			return 0, sent, err
 		}

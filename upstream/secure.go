@@ -1,0 +1,34 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// Security has the TLS settings for connections to origins; *certificates.Origin
+// is one. Config is called for each new connection, on any goroutine; host is the
+// endpoint's.
+type Security interface{ Config(host string) *tls.Config }
+
+// Secure says how to speak TLS to the endpoints that want it. It is called before the
+// upstream is used.
+func (u *Upstream) Secure(s Security) { u.security = s }
+
+// protect agrees on TLS with an endpoint that wants it.
+func (p *pool) protect(ctx context.Context, cancel context.CancelFunc, nc net.Conn, x *message.Exchange) (net.Conn, error) {
+	if !p.endpoint.secure || p.upstream.security == nil {
+		return nc, nil
+	}
+	host, _, err := net.SplitHostPort(p.endpoint.address)
+	if err != nil {
+		return nc, err
+	}
+	secure := tls.Client(nc, p.upstream.security.Config(host))
+	x.Wire().Await(cancelFunc(cancel))
+	err = secure.HandshakeContext(ctx)
+	x.Wire().Arrived()
+	return secure, err
+}
