@@ -11,12 +11,19 @@ import (
 func dump(r *Result) string {
 	var b strings.Builder
 	for _, l := range r.Listeners {
-		fmt.Fprintf(&b, "listener %s at %s\n", l.Name, l.Address)
+		fmt.Fprintf(&b, "listener %s at %s", l.Name, l.Address)
+		if l.ProxyProtocol != 0 {
+			fmt.Fprintf(&b, ", PROXY protocol %d from %v", l.ProxyProtocol, l.TrustedProxies)
+		}
+		b.WriteByte('\n')
 	}
 	for _, u := range r.Upstreams {
 		fmt.Fprintf(&b, "upstream %s:", u.Name())
 		for _, e := range u.Config().Endpoints {
 			fmt.Fprintf(&b, " %s*%d", e.Address, e.Weight)
+		}
+		if v := u.Config().ProxyProtocol; v != 0 {
+			fmt.Fprintf(&b, " with PROXY protocol %d", v)
 		}
 		b.WriteByte('\n')
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-gateway/sluice/listen"
 	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/route"
+	"github.com/sluice-gateway/sluice/unit"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
 )
@@ -20,6 +21,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 func listenSpec(l *config.Listener, folder string) listen.Spec {
 	return listen.Spec{
+		ProxyProtocol:  proxyProtocols[l.ProxyProtocol],
+		TrustedProxies: prefixes(l.TrustedProxies),
 		Name:           l.Name.Value,
 		Address:        l.Address.String(),
 		MaxConnections: l.Limits.Connections,
@@ -127,17 +130,27 @@ func http2Limits(l *config.Listener) http2.Limits {
 }
 
 func engineListener(l *config.Listener) engine.Listener {
-	e := engine.Listener{
+	return engine.Listener{
 		Name: l.Name.Value,
 		Normalize: route.NormalizeOptions{
 			KeepEncodedSlash: l.EncodedSlash == "keep",
 			MergeSlashes:     l.MergeSlashes,
 		},
 		KeepUnderscores: l.Underscores == "keep",
-		TrustedProxies:  make([]netip.Prefix, 0, len(l.TrustedProxies)),
+		TrustedProxies:  prefixes(l.TrustedProxies),
 	}
-	for _, network := range l.TrustedProxies {
-		e.TrustedProxies = append(e.TrustedProxies, network.Prefix)
+}
+
+var proxyProtocols = map[string]listen.ProxyProtocol{
+	"off":     listen.ProxyOff,
+	"accept":  listen.ProxyAccept,
+	"require": listen.ProxyRequire,
+}
+
+func prefixes(networks []unit.Network) []netip.Prefix {
+	all := make([]netip.Prefix, 0, len(networks))
+	for _, network := range networks {
+		all = append(all, network.Prefix)
 	}
-	return e
+	return all
 }

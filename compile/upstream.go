@@ -63,6 +63,7 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 		IdleTimeout:    u.Timeouts.Idle.Std(),
 		MaxConnections: u.Connections.Max,
 		MaxIdle:        u.Connections.Idle,
+		ProxyProtocol:  proxyVersions[u.ProxyProtocol],
 		Limits: http1.ClientLimits{
 			HeaderBytes:     int(u.Limits.HeaderBytes.Bytes()),
 			ResponseTimeout: u.Timeouts.Response.Std(),
@@ -88,6 +89,8 @@ var balances = map[string]upstream.Balance{
 	"least_request": upstream.LeastRequest,
 	"random":        upstream.Random,
 }
+
+var proxyVersions = map[string]int{"off": 0, "v1": 1, "v2": 2}
 
 // finder gives targets the upstreams that they name, and remembers which.
 type finder struct {

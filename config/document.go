@@ -108,7 +108,8 @@ type Listener struct {
 	Address         Address                 `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
 	Protocols       unit.List[string]       `enum:"http/1.1,h2" doc:"What it speaks; absent: HTTP/1.1, and with tls h2 too. Without TLS h2 is spoken with clients that begin with it (prior knowledge)."`
 	TLS             *ListenerTLS            `yaml:"tls" doc:"The certificates with which it speaks TLS; absent: plain TCP."`
-	TrustedProxies  unit.List[unit.Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields are believed, as addresses or CIDR ranges."`
+	TrustedProxies  unit.List[unit.Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields and PROXY protocol are believed, as addresses or CIDR ranges."`
+	ProxyProtocol   string                  `enum:"off,accept,require" default:"off" doc:"Whether trusted_proxies say with the PROXY protocol, version 1 or 2, whose connection it is: never; they may, and others are served as they are; they must, and others are closed."`
 	EncodedSlash    string                  `enum:"reject,keep" default:"reject" doc:"What to do with %2F in a path: answer 400, or keep it, encoded, as a part of its segment. A backslash is always answered 400."`
 	MergeSlashes    bool                    `default:"false" doc:"Whether several slashes in a row count as one."`
 	Underscores     string                  `enum:"drop,keep" default:"drop" doc:"What to do with header fields whose name has an underscore: many origins cannot tell it from a hyphen."`
@@ -173,14 +174,15 @@ type ListenerTimeouts struct {
 
 // Upstream is a group of origins that serve the same.
 type Upstream struct {
-	Name        Text                `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
-	Endpoints   unit.List[Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
-	Protocol    string              `enum:"http/1.1" default:"http/1.1" doc:"What the origins speak."`
-	Balance     string              `enum:"round_robin,least_request,random" default:"round_robin" doc:"How an endpoint is chosen: in turn, the less busy of two at random, or at random; all by weight."`
-	Timeouts    UpstreamTimeouts    `doc:"How long the origins may take."`
-	Retry       Retry               `doc:"When another endpoint is asked."`
-	Connections UpstreamConnections `doc:"How many connections are held."`
-	Limits      UpstreamLimits      `doc:"How much an origin may send."`
+	Name          Text                `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Endpoints     unit.List[Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
+	Protocol      string              `enum:"http/1.1" default:"http/1.1" doc:"What the origins speak."`
+	Balance       string              `enum:"round_robin,least_request,random" default:"round_robin" doc:"How an endpoint is chosen: in turn, the less busy of two at random, or at random; all by weight."`
+	Timeouts      UpstreamTimeouts    `doc:"How long the origins may take."`
+	Retry         Retry               `doc:"When another endpoint is asked."`
+	Connections   UpstreamConnections `doc:"How many connections are held."`
+	ProxyProtocol string              `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
+	Limits        UpstreamLimits      `doc:"How much an origin may send."`
 }
 
 // UpstreamTimeouts bound how long an origin can hold an exchange.
@@ -276,6 +278,14 @@ func (p *Policy) Validate() error {
 func (c *Credential) Validate() error {
 	if len(c.Kinds) == 0 {
 		return errors.New("no credential is named here: write the policy that checks it and its value")
+	}
+	return nil
+}
+
+// Validate is called by the decoder.
+func (l *Listener) Validate() error {
+	if (l.ProxyProtocol == "accept" || l.ProxyProtocol == "require") && len(l.TrustedProxies) == 0 {
+		return unit.At("proxy_protocol", errors.New("nobody is trusted to speak the PROXY protocol: add the addresses of the proxies in front, such as trusted_proxies: [10.0.0.0/8]"))
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ func (c *counts) Closed(uint32)    { c.open.Add(-1) }
 func (c *counts) Refused()         { c.refused.Add(1) }
 func (c *counts) HandshakeFailed() {}
 
+func (c *counts) ProxyProtocolRefused(string) { c.refused.Add(1) }
+
 // rig is a set with its site.
 type rig struct {
 	*Set

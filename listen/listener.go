@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +37,7 @@ type listener struct {
 	max     atomic.Int64
 
 	refusals *refusals
+	introductions
 }
 
 func newListener(s *Set, spec Spec, from *socket) *listener {
@@ -57,6 +57,7 @@ func (l *listener) connections() int { return l.server.Connections() + l.h2.Conn
 // keep what they were promised.
 func (l *listener) adopt(spec Spec, store *certificates.Store) {
 	l.speaks.Store(&speaks{store: store, h1: spec.has(HTTP1), h2: spec.has(HTTP2)})
+	l.rule.Store(newProxyRule(spec.ProxyProtocol, spec.TrustedProxies, spec.Limits.HeadTimeout))
 	l.server.SetLimits(spec.Limits)
 	l.h2.SetLimits(spec.HTTP2)
 	l.max.Store(int64(spec.MaxConnections))
@@ -126,7 +127,7 @@ func (l *listener) admit(nc net.Conn) {
 	l.server.Admit()
 	go func() {
 		defer l.metrics.Closed(0)
-		l.serve(nc, netip.AddrPort{})
+		l.welcome(nc)
 	}()
 }
 
@@ -135,6 +136,7 @@ func (l *listener) stop() {
 	if l.socket.owner.Load() == l {
 		l.socket.stop()
 	}
+	l.hurry(time.Now().Add(lastHeader))
 	l.server.Drain()
 	l.h2.Drain()
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type Spec struct {
 	HTTP2          http2.Limits
 	Protocols      []string           // HTTP1, HTTP2; none is HTTP1 alone
 	TLS            *certificates.Spec // nil is none; its Protocols are those of the listener
+	ProxyProtocol  ProxyProtocol
+	TrustedProxies []netip.Prefix // from whom a PROXY protocol header is believed
 }
 
 // Metrics is what a listener counts with; *observe.ListenerMetrics is one.
@@ -36,6 +39,7 @@ type Metrics interface {
 	Closed(shard uint32)
 	Refused()
 	HandshakeFailed()
+	ProxyProtocolRefused(reason string) // one of ProxyUntrusted and so on
 }
 
 // Set is all listeners of a process. Its methods are called by one goroutine at a
@@ -264,6 +268,7 @@ func (s *Set) Shutdown(ctx context.Context) (cut int) {
 		case <-ticker.C:
 		case <-ctx.Done():
 			for _, l := range open {
+				l.hurry(time.Now())
 				l.server.Close()
 				l.h2.Close()
 			}

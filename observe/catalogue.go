@@ -24,6 +24,10 @@ var statusLabels = [statusClasses]string{"none", "1xx", "2xx", "3xx", "4xx", "5x
 
 const statusClasses = 6
 
+// proxyReasons are why connections are refused because of the PROXY protocol; package
+// listen says them.
+var proxyReasons = [...]string{"untrusted", "missing", "malformed", "timeout", "closed"}
+
 // The metrics that the gateway itself has. Policies add their own.
 var (
 	buildInfo = Metric{Name: "sluice_build_info", Kind: KindGauge, Labels: []string{"version", "go_version"}, Limit: 1,
@@ -47,6 +51,8 @@ var (
 		Help: "Client connections that were closed because the listener had no room."}
 	listenerHandshakeFailures = Metric{Name: "sluice_listener_tls_handshake_failures_total", Kind: KindCounter, Labels: []string{"listener"}, Limit: maxListeners,
 		Help: "Client connections with which TLS could not be agreed on."}
+	listenerProxyRefused = Metric{Name: "sluice_listener_proxy_protocol_refused_total", Kind: KindCounter, Labels: []string{"listener", "reason"}, Limit: maxListeners * len(proxyReasons),
+		Help: "Client connections that were closed because of the PROXY protocol: the peer is no trusted proxy (untrusted), sent no header (missing), a malformed one, none in time (timeout), or left before (closed)."}
 	certificateLeft = Metric{Name: "sluice_certificate_remaining_seconds", Kind: KindGauge, Labels: []string{"listener", "source"},
 		Help: "How long a certificate is valid yet; negative where it has expired."}
 
@@ -106,7 +112,7 @@ var (
 func Catalogue() []Metric {
 	return []Metric{
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads,
-		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, certificateLeft,
+		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, certificateLeft,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
 		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,

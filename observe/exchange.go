@@ -128,16 +128,21 @@ type ListenerMetrics struct {
 	refused  *meter.Counter
 
 	handshakeFailed *meter.Counter
+	proxyRefused    [len(proxyReasons)]*meter.Counter
 }
 
 func newListenerMetrics(r *Registry, listener string) *ListenerMetrics {
-	return &ListenerMetrics{
+	m := &ListenerMetrics{
 		open:     r.gauge(&listenerConnections, listener),
 		accepted: r.counter(&listenerAccepted, listener),
 		refused:  r.counter(&listenerRefused, listener),
 
 		handshakeFailed: r.counter(&listenerHandshakeFailures, listener),
 	}
+	for i, reason := range proxyReasons {
+		m.proxyRefused[i] = r.counter(&listenerProxyRefused, listener, reason)
+	}
+	return m
 }
 
 func removeListenerMetrics(r *Registry, listener string) {
@@ -145,6 +150,9 @@ func removeListenerMetrics(r *Registry, listener string) {
 	r.remove(&listenerAccepted, listener)
 	r.remove(&listenerRefused, listener)
 	r.remove(&listenerHandshakeFailures, listener)
+	for _, reason := range proxyReasons {
+		r.remove(&listenerProxyRefused, listener, reason)
+	}
 }
 
 // Opened counts a connection that was accepted; Closed follows for each.
@@ -161,6 +169,16 @@ func (m *ListenerMetrics) Refused() { m.refused.Add(0, 1) }
 
 // HandshakeFailed counts a connection with which TLS could not be agreed on.
 func (m *ListenerMetrics) HandshakeFailed() { m.handshakeFailed.Add(0, 1) }
+
+// ProxyProtocolRefused counts a connection that was closed because of what the PROXY
+// protocol wants.
+func (m *ListenerMetrics) ProxyProtocolRefused(reason string) {
+	for i, known := range proxyReasons {
+		if known == reason {
+			m.proxyRefused[i].Add(0, 1)
+		}
+	}
+}
 
 // Open is the number of connections that are open.
 func (m *ListenerMetrics) Open() int64 { return m.open.Value() }
