@@ -22,6 +22,8 @@ const maxRequests = 16
 type Options struct {
 	// Address is where to listen; "" is DefaultAddress.
 	Address string
+	// Socket listens already; nil is that the address is to be bound.
+	Socket net.Listener
 	// Metrics writes the metrics in the Prometheus text format 0.0.4.
 	Metrics   func(w io.Writer) error
 	Readiness func() Readiness

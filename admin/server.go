@@ -39,9 +39,12 @@ func Start(o Options) (*Server, error) {
 	if o.Address == "" {
 		o.Address = DefaultAddress
 	}
-	socket, err := net.Listen("tcp", o.Address)
-	if err != nil {
-		return nil, fmt.Errorf("admin: %w", err)
+	socket := o.Socket
+	if socket == nil {
+		var err error
+		if socket, err = net.Listen("tcp", o.Address); err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
 	}
 	local := loopback(socket.Addr())
 	if !local {
@@ -77,6 +80,9 @@ func loopback(addr net.Addr) bool {
 
 // Addr is the address that the listener is bound to.
 func (s *Server) Addr() net.Addr { return s.socket.Addr() }
+
+// Socket is what the listener accepts from, to be handed over to another process.
+func (s *Server) Socket() net.Listener { return s.socket }
 
 // Shutdown stops accepting, lets the requests that are being answered end, and
 // cuts them off when ctx is done.

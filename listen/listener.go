@@ -20,6 +20,7 @@ type socket struct {
 	logger  *slog.Logger
 	stopped chan struct{} // closed by stop
 	done    chan struct{} // closed when nothing is accepted any more
+	kept    atomic.Bool   // another process accepts what waits in the kernel's queue
 }
 
 func newSocket(l net.Listener, logger *slog.Logger) *socket {
@@ -103,13 +104,17 @@ func (s *socket) isStopped() bool {
 }
 
 // stop ends accepting. What had arrived in the kernel's queue before is still
-// taken.
+// taken, unless somebody else will.
 func (s *socket) stop() {
 	if !s.isStopped() {
 		close(s.stopped)
 	}
 	if d, ok := s.Listener.(interface{ SetDeadline(time.Time) error }); ok {
-		_ = d.SetDeadline(time.Now().Add(firstPause))
+		pause := firstPause
+		if s.kept.Load() {
+			pause = 0
+		}
+		_ = d.SetDeadline(time.Now().Add(pause))
 		<-s.done
 	}
 	_ = s.Close()

@@ -48,6 +48,8 @@ type Set struct {
 	handler message.Handler
 	metrics func(listener string) Metrics
 	logger  *slog.Logger
+	// Inherited is where sockets are taken from before new ones are opened.
+	Inherited *Inheritance
 
 	mu       sync.Mutex
 	open     []*listener // in the order of the configuration
@@ -173,11 +175,16 @@ func (s *Set) bind(spec Spec) (*listener, error) {
 			return newListener(s, spec, l.socket), nil
 		}
 	}
-	l, err := net.Listen("tcp", spec.Address)
-	if err != nil {
-		return nil, err
+	l, kept := s.Inherited.Take(spec.Name, spec.Address)
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", spec.Address); err != nil {
+			return nil, err
+		}
 	}
-	return newListener(s, spec, newSocket(l, s.logger)), nil
+	opened := newSocket(l, s.logger)
+	opened.kept.Store(kept)
+	return newListener(s, spec, opened), nil
 }
 
 // Commit starts the new listeners, changes the limits of those that are kept, and

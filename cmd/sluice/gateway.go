@@ -25,11 +25,16 @@ type gateway struct {
 	engine   *engine.Engine
 	compiler *compile.Compiler
 	sockets  *listen.Set
+	notify   *notifier
 	started  time.Time
 
 	applied    atomic.Pointer[compile.Result]
 	lastReload atomic.Pointer[admin.Reload]
 	draining   atomic.Bool
+
+	applying  sync.Mutex // held by apply, and by a hand-over: they exclude each other
+	retired   bool       // guarded by applying: another process has the sockets
+	inherited *listen.Inheritance
 
 	mu       sync.Mutex // apply holds it; guards what follows
 	revision uint64
@@ -38,7 +43,7 @@ type gateway struct {
 }
 
 func newGateway(logger *slog.Logger) *gateway {
-	g := &gateway{logger: logger, registry: observe.NewRegistry(), started: time.Now()}
+	g := &gateway{logger: logger, registry: observe.NewRegistry(), started: time.Now(), notify: newNotifier(logger)}
 	g.metrics = observe.NewGateway(g.registry, version, g.started)
 	g.engine = engine.New(g.metrics, logger)
 	g.sockets = listen.NewSet(g.engine, func(name string) listen.Metrics { return g.metrics.Listener(name) }, logger)
@@ -57,6 +62,11 @@ func newGateway(logger *slog.Logger) *gateway {
 // apply puts a document in force, all of it or nothing: it is compiled, its
 // sockets and files are opened, and only then one pointer is swapped.
 func (g *gateway) apply(doc *config.Document, pace func()) error {
+	g.applying.Lock()
+	defer g.applying.Unlock()
+	if g.retired {
+		return errRetired
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.applied.Load()
@@ -153,6 +163,9 @@ func (g *gateway) settled(next, before *compile.Result, took time.Duration, pace
 		attributes = append(attributes, "changed", changedNames(before.Document, next.Document))
 	}
 	g.logger.Info("configuration applied", attributes...)
+	if before != nil {
+		g.notify.ready()
+	}
 	for _, w := range next.Warnings {
 		g.logger.Warn("configuration", "problem", w.Error())
 	}
@@ -164,10 +177,16 @@ func (g *gateway) refused(err error) {
 	g.metrics.Refused()
 	g.lastReload.Store(&admin.Reload{Result: admin.ReloadFailure, At: time.Now(), Error: err.Error()})
 	g.logger.Error("configuration refused", "revision_in_force", g.revision, "problems", err.Error())
+	if g.applied.Load() != nil {
+		g.notify.ready() // To reload is over, with what was in force before.
+	}
 }
 
 // shutdown lets exchanges end, for as long as the configuration says.
-func (g *gateway) shutdown() {
+func (g *gateway) shutdown() { g.drain(g.sockets.Shutdown) }
+
+// drain ends the gateway; leave is how its listeners end.
+func (g *gateway) drain(leave func(ctx context.Context) (cut int)) {
 	g.mu.Lock()
 	g.draining.Store(true)
 	limit := 30 * time.Second
@@ -179,7 +198,7 @@ func (g *gateway) shutdown() {
 	g.logger.Info("shutting down", "limit", limit.String())
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	if cut := g.sockets.Shutdown(ctx); cut > 0 {
+	if cut := leave(ctx); cut > 0 {
 		g.logger.Warn("connections were cut because they did not end in time", "connections", cut)
 	}
 	if err := g.engine.Close(); err != nil {

@@ -86,8 +86,11 @@ func (g *gateway) openAdmin(c *config.Admin) (*admin.Server, error) {
 	if applied := g.applied.Load(); g.admin != nil && applied != nil && applied.Document.Admin != nil && applied.Document.Admin.Address == c.Address {
 		return g.admin, nil
 	}
+	address := c.Address.String()
+	socket, _ := g.inherited.Take(adminName, address)
 	return admin.Start(admin.Options{
-		Address:   c.Address.String(),
+		Address:   address,
+		Socket:    socket,
 		Metrics:   g.registry.WriteText,
 		Readiness: g.readiness,
 		Status:    g.status,

@@ -16,7 +16,7 @@ import (
 )
 
 func serveCommand() *cobra.Command {
-	var path string
+	var path, handoverPath string
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the gateway",
@@ -24,15 +24,17 @@ func serveCommand() *cobra.Command {
 
 The file and all that it includes or reads are watched; a change is applied as
 a whole or not at all. SIGHUP reloads at once, SIGUSR1 reopens the access log,
-SIGTERM and SIGINT end the gateway when its exchanges have ended.`,
+SIGTERM and SIGINT end the gateway when its exchanges have ended. SIGUSR2 starts
+the program anew, as it is on disk now, and hands the sockets over to it.`,
 		Args: exactly(0),
-		RunE: func(*cobra.Command, []string) error { return serve(path) },
+		RunE: func(*cobra.Command, []string) error { return serve(path, handoverPath) },
 	}
 	c.Flags().StringVarP(&path, "config", "c", "sluice.yaml", "the configuration file")
+	c.Flags().StringVar(&handoverPath, "handover", "", "a Unix socket: take the sockets over from the process that has it, then have it")
 	return c
 }
 
-func serve(path string) error {
+func serve(path, handoverPath string) error {
 	stopProfile, err := startProfile(os.Getenv("SLUICE_CPUPROFILE"))
 	if err != nil {
 		return err
@@ -40,25 +42,45 @@ func serve(path string) error {
 	defer stopProfile()
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 
 	g := newGateway(logger)
+	h, err := newHandover(g, handoverPath)
+	if err != nil {
+		if h != nil {
+			h.close(false)
+		}
+		fmt.Fprintln(os.Stderr, err)
+		return errProblems
+	}
 	source := config.NewFile(path)
 	source.Failed = g.refused
 	ctx, stop := context.WithCancel(context.Background())
 	watching, err := g.follow(ctx, source)
+	handed := false
 	if err == nil {
-		go g.refreshCertificates(ctx)
-		g.attend(signals, source)
+		if err = h.ready(); err == nil {
+			go g.refreshCertificates(ctx)
+			g.notify.ready()
+			handed = g.attend(signals, source, h)
+		}
 	}
+	h.close(handed)
 	stop()
 	<-watching
+	if handed {
+		g.retire()
+		return nil
+	}
+	if g.applied.Load() != nil {
+		g.notify.stopping()
+		g.shutdown()
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return errProblems
 	}
-	g.shutdown()
 	return nil
 }
 
@@ -106,16 +128,25 @@ func (g *gateway) refreshCertificates(ctx context.Context) {
 	}
 }
 
-// attend acts on signals until one of them ends the gateway.
-func (g *gateway) attend(signals <-chan os.Signal, source *config.File) {
-	for s := range signals {
-		switch s {
-		case syscall.SIGHUP:
-			source.Poke()
-		case syscall.SIGUSR1:
-			g.reopenLog()
-		default:
-			return
+// attend acts on signals until one of them ends the gateway, or until another
+// process has taken over.
+func (g *gateway) attend(signals <-chan os.Signal, source *config.File, h *handover) (handed bool) {
+	for {
+		select {
+		case <-h.done:
+			return true
+		case s := <-signals:
+			switch s {
+			case syscall.SIGHUP:
+				g.notify.reloading()
+				source.Poke()
+			case syscall.SIGUSR1:
+				g.reopenLog()
+			case syscall.SIGUSR2:
+				h.upgrade()
+			default:
+				return false
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ type Server struct {
 
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
+	keepIdle atomic.Int64
 	closed   atomic.Bool
 	patrol   patrol
 	date     dateCache
@@ -71,17 +72,19 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	s.admitted.Add(-1)
 }
 
+// KeepIdle says how long a connection without an exchange may stay when the server
+// drains, so that its client learns from an answer that it closes. It is called
+// before Drain; without it such connections are closed at once.
+func (s *Server) KeepIdle(d time.Duration) { s.keepIdle.Store(int64(d)) }
+
 // Drain ends connections when their present exchange is over, and those without
-// one at once. New requests on old connections are answered with Connection:
-// close.
+// one at once, or after KeepIdle. New requests on old connections are answered with
+// Connection: close.
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.patrol.each(func(c *serverConn) {
-		switch c.idle.Load() {
-		case idleKept:
-			c.stream.sock.interruptRead()
-		case idleFresh:
-			_ = c.stream.sock.nc.SetReadDeadline(time.Now().Add(drainFirst))
+		if idle := c.idle.Load(); idle != notIdle {
+			_ = c.stream.sock.nc.SetReadDeadline(s.drainBy(idle))
 		}
 	})
 }
@@ -89,6 +92,18 @@ func (s *Server) Drain() {
 // drainFirst is how long a connection that has carried nothing yet may take for its
 // first request when the server drains: its client was let in.
 const drainFirst = time.Second
+
+// drainBy is until when an idle connection may begin a request.
+func (s *Server) drainBy(idle int32) time.Time {
+	keep := time.Duration(s.keepIdle.Load())
+	if idle == idleFresh {
+		keep = max(keep, drainFirst)
+	}
+	if keep == 0 {
+		return past
+	}
+	return time.Now().Add(keep)
+}
 
 // What an idle connection waits for.
 const (
@@ -178,10 +193,7 @@ func (c *serverConn) awaitRequest(now int64) bool {
 		c.idle.Store(idleFresh)
 	}
 	if c.server.draining.Load() { // Drain may have looked before idle was set.
-		if c.served > 0 {
-			return false
-		}
-		_ = c.stream.sock.nc.SetReadDeadline(time.Now().Add(drainFirst))
+		_ = c.stream.sock.nc.SetReadDeadline(c.server.drainBy(c.idle.Load()))
 	}
 	n, err := c.stream.sock.readIdle(c)
 	c.idle.Store(notIdle)

@@ -1,0 +1,182 @@
+// Package restart takes gateways over from one process to the next, and looks that
+// nobody notices.
+package restart
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/sluice-gateway/sluice/test/rig"
+)
+
+// upgrade sends SIGUSR2 and returns the new process when it has taken over.
+func (f *family) upgrade(old int) (pid int) {
+	f.t.Helper()
+	f.signal(old, syscall.SIGUSR2)
+	f.logged("taken over", "from_pid", old)
+	var last int
+	text, _ := os.ReadFile(f.log())
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `"handed over"`) {
+			_, number, _ := strings.Cut(line, `"pid":`)
+			last = 0
+			for _, digit := range number {
+				if digit < '0' || digit > '9' {
+					break
+				}
+				last = last*10 + int(digit-'0')
+			}
+		}
+	}
+	return last
+}
+
+func TestUpgradesUnderTraffic(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, "10s")
+	pid := f.start()
+	f.ready()
+	a := newTraffic(t, f.web)
+	a.flows()
+	for range 4 {
+		held, err := dial(f.web)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := held.send("/hold", "held"); err != nil {
+			t.Fatal(err)
+		}
+		<-f.origin.begun
+		next := f.upgrade(pid)
+		if err := f.isReady(); err != nil {
+			t.Error("readiness:", err)
+		}
+		a.flows()
+		f.origin.goOn <- struct{}{}
+		if last, err := held.answer("held"); err != nil || !last {
+			t.Errorf("the request that was under way: %v %v", last, err)
+		}
+		_ = held.Close()
+		f.exits(pid, 0)
+		pid = next
+	}
+	a.flows()
+	a.end()
+	f.signal(pid, syscall.SIGTERM)
+	f.exits(pid, 0)
+	f.gone()
+}
+
+// A stream goes on in the old process, until the limit.
+func TestStreamStays(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, "1s")
+	old := f.start()
+	f.ready()
+	v, err := dial(f.web)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = v.Close() }()
+	if err := v.send("/stream", ""); err != nil {
+		t.Fatal(err)
+	}
+	<-f.origin.begun
+	f.origin.words <- "one"
+	m, err := rig.ReadHead(v.in)
+	if err != nil || m.Status() != 200 {
+		t.Fatal(m, err)
+	}
+	next := f.upgrade(old)
+	f.origin.words <- "two"
+	if err := m.ReadBody(v.in, false); err != nil || m.Incomplete == nil || m.Body != "onetwo" {
+		t.Errorf("wanted what was sent, cut at the limit: %v\n%s", err, m)
+	}
+	f.exits(old, 0)
+	f.logged("connections were cut because they did not end in time", "connections", 1)
+	f.signal(next, syscall.SIGTERM)
+	f.exits(next, 0)
+	f.gone()
+}
+
+// A new process that cannot start changes nothing.
+func TestUpgradeThatFails(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, "5s")
+	pid := f.start()
+	f.ready()
+	a := newTraffic(t, f.web)
+	f.configure("nonsense: 1\n")
+	f.signal(pid, syscall.SIGUSR2)
+	line := f.logged("handing over failed; this process goes on", "", 0)
+	if line["process"] != "exit status 1" {
+		t.Errorf("got %v", line)
+	}
+	a.flows()
+	f.configure("")
+	next := f.upgrade(pid)
+	f.exits(pid, 0)
+	a.flows()
+	a.end()
+	f.signal(next, syscall.SIGTERM)
+	f.exits(next, 0)
+	f.gone()
+}
+
+// SIGTERM while the new process is starting ends both.
+func TestSIGTERMDuringUpgrade(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, "5s")
+	pid := f.start()
+	f.ready()
+	f.signal(pid, syscall.SIGUSR2)
+	f.signal(pid, syscall.SIGUSR2)
+	child := f.logged("handing over", "", 0)
+	if child["pid"] == nil {
+		t.Errorf("got %v", child)
+	}
+	f.signal(pid, syscall.SIGTERM)
+	f.exits(pid, 0)
+	// The child is ended, unless it had taken over already: then it is its own master.
+	if text, _ := os.ReadFile(f.log()); strings.Contains(string(text), `"handed over"`) {
+		next := int(child["pid"].(float64))
+		f.signal(next, syscall.SIGTERM)
+		f.exits(next, 0)
+	}
+	f.gone()
+}
+
+// Processes that do not know each other hand over at a path.
+func TestHandoverAtPath(t *testing.T) {
+	t.Parallel()
+	f := newFamily(t, "5s")
+	door := filepath.Join(f.dir, "door")
+	pid := f.start("--handover", door)
+	f.ready()
+	a := newTraffic(t, f.web)
+	for range 3 {
+		a.flows()
+		next := f.start("--handover", door)
+		f.logged("taken over", "from_pid", pid)
+		f.exits(pid, 0)
+		pid = next
+	}
+	a.flows()
+	upgraded := f.upgrade(pid)
+	f.exits(pid, 0)
+	pid = upgraded
+
+	f.configure("nonsense: 1\n")
+	f.exits(f.start("--handover", door), 1)
+	a.flows()
+	a.end()
+	f.signal(pid, syscall.SIGTERM)
+	f.exits(pid, 0)
+	if _, err := os.Stat(door); !os.IsNotExist(err) {
+		t.Errorf("the socket is left: %v", err)
+	}
+	f.gone()
+}
