@@ -19,7 +19,7 @@ import (
 
 func TestHTTPChallenge(t *testing.T) {
 	p, j := startPebble(t), &journal{}
-	a := automatic(t, ACME{Domains: []string{"A.example.com", "b.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true}, j)
+	a := automatic(t, ACME{Domains: []string{"A.http.example.com", "b.http.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true}, j)
 	var asked atomic.Int32
 	p.serveHTTP(t, func(host, path string) (string, bool) {
 		asked.Add(1)
@@ -27,7 +27,7 @@ func TestHTTPChallenge(t *testing.T) {
 	})
 	s := open(t, Spec{Automatic: a}, Env{})
 	eventually(t, func() bool { return len(a.Problems()) == 0 }, j, p.journal)
-	for _, name := range []string{"a.example.com", "b.example.com"} {
+	for _, name := range []string{"a.http.example.com", "b.http.example.com"} {
 		if c := p.shown(t, s, name); len(c.DNSNames) != 1 || c.DNSNames[0] != name {
 			t.Errorf("%s is served %v", name, c.DNSNames)
 		}
@@ -39,35 +39,35 @@ func TestHTTPChallenge(t *testing.T) {
 		t.Error("no nonce was refused")
 	}
 	for _, c := range [][2]string{
-		{"a.example.com", challengePath + "unknown"},
+		{"a.http.example.com", challengePath + "unknown"},
 		{"other.example.com", challengePath + "token"},
-		{"a.example.com", challengePath},
-		{"a.example.com", challengePath + "../x"},
-		{"a.example.com", challengePath + strings.Repeat("a", maxToken+1)},
-		{"a.example.com", "/"},
+		{"a.http.example.com", challengePath},
+		{"a.http.example.com", challengePath + "../x"},
+		{"a.http.example.com", challengePath + strings.Repeat("a", maxToken+1)},
+		{"a.http.example.com", "/"},
 	} {
 		if text, ok := a.Challenge(c[0], c[1]); ok {
 			t.Errorf("%v: %q", c, text)
 		}
 	}
-	if e := a.Expiries(); len(e) != 2 || e[0].Source != "a.example.com" || !e[0].Managed {
+	if e := a.Expiries(); len(e) != 2 || e[0].Source != "a.http.example.com" || !e[0].Managed {
 		t.Errorf("%+v", e)
 	}
 	// No certificate of ours for a client that names nobody else's: the first.
-	if c := p.shown(t, s, "a.example.com"); !ok(t, s.Config(), client("modern", "")).client.PeerCertificates[0].Equal(c) {
+	if c := p.shown(t, s, "a.http.example.com"); !ok(t, s.Config(), client("modern", "")).client.PeerCertificates[0].Equal(c) {
 		t.Error("the default is not the first domain's")
 	}
 }
 
 func TestTLSChallenge(t *testing.T) {
 	p, j := startPebble(t), &journal{}
-	a := automatic(t, ACME{Domains: []string{"a.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutHTTP: true}, j)
+	a := automatic(t, ACME{Domains: []string{"a.alpn.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutHTTP: true}, j)
 	s := open(t, Spec{Automatic: a, Protocols: []string{"h2", "http/1.1"}, RefuseUnknown: true, Minimum: tls.VersionTLS13}, Env{})
 	p.serveTLS(t, s)
 	eventually(t, func() bool { return len(a.Problems()) == 0 }, j, p.journal)
-	p.shown(t, s, "a.example.com")
+	p.shown(t, s, "a.alpn.example.com")
 	// Others cannot negotiate the protocol of challenges, or be shown our certificate by it.
-	c := client("modern", "a.example.com")
+	c := client("modern", "a.alpn.example.com")
 	for _, protocols := range [][]string{{ChallengeProtocol}, {ChallengeProtocol, "spdy/3"}} {
 		if c.NextProtos = protocols; true {
 			if _, _, err := shake(s.Config(), c); err == nil {
@@ -79,7 +79,7 @@ func TestTLSChallenge(t *testing.T) {
 	if got := ok(t, s.Config(), c).client.NegotiatedProtocol; got != "h2" {
 		t.Errorf("negotiated %q", got)
 	}
-	if _, ok := a.Challenge("a.example.com", challengePath+"x"); ok {
+	if _, ok := a.Challenge("a.alpn.example.com", challengePath+"x"); ok {
 		t.Error("HTTP-01 is answered although it is off")
 	}
 }
@@ -95,14 +95,14 @@ func TestFallBackBetweenIssuers(t *testing.T) {
 	defer down.Close()
 	roots := write(t, t.TempDir()+"/down.pem", certPEM(down.Certificate()))
 	a := automatic(t, ACME{
-		Domains:    []string{"a.example.com"},
+		Domains:    []string{"a.fallback.example.com"},
 		Issuers:    []Issuer{{Directory: down.URL + "/dir", Authorities: roots}, p.issuer()},
 		WithoutTLS: true,
 	}, j)
 	p.serveHTTP(t, a.Challenge)
 	s := open(t, Spec{Automatic: a}, Env{})
 	eventually(t, func() bool { return len(a.Problems()) == 0 }, j, p.journal)
-	p.shown(t, s, "a.example.com")
+	p.shown(t, s, "a.fallback.example.com")
 	if asked.Load() == 0 {
 		t.Error("the first issuer was not asked")
 	}
@@ -114,12 +114,12 @@ func TestFallBackBetweenIssuers(t *testing.T) {
 // Two instances share a folder: one obtains, both serve.
 func TestInstancesShareAFolder(t *testing.T) {
 	p, j := startPebble(t), &journal{}
-	spec := ACME{Domains: []string{"a.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true, Folder: t.TempDir()}
+	spec := ACME{Domains: []string{"a.shared.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true, Folder: t.TempDir()}
 	one, two := automatic(t, spec, j), automatic(t, spec, j)
 	p.serveHTTP(t, two.Challenge)
 	eventually(t, func() bool { return len(one.Problems())+len(two.Problems()) == 0 }, j, p.journal)
 	a, b := open(t, Spec{Automatic: one}, Env{}), open(t, Spec{Automatic: two}, Env{})
-	if x, y := p.shown(t, a, "a.example.com"), p.shown(t, b, "a.example.com"); !x.Equal(y) {
+	if x, y := p.shown(t, a, "a.shared.example.com"), p.shown(t, b, "a.shared.example.com"); !x.Equal(y) {
 		t.Error("they serve different certificates")
 	}
 	if n := strings.Count(j.text(), "msg=\"certificate obtained\""); n != 1 {
@@ -141,7 +141,7 @@ const (
 // obtainWorker is an instance that obtains a certificate and hears no challenge.
 func obtainWorker() error {
 	a, err := OpenAutomatic(ACME{
-		Domains: []string{"a.example.com"}, Folder: os.Getenv(obtainFolder), WithoutTLS: true,
+		Domains: []string{"a.process.example.com"}, Folder: os.Getenv(obtainFolder), WithoutTLS: true,
 		Issuers: []Issuer{{Directory: os.Getenv(obtainDirectory), Authorities: os.Getenv(obtainRoots)}},
 	}, Env{})
 	if err != nil {
@@ -250,7 +250,7 @@ func TestOnDemandOutlivesTheHandshake(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- tls.Server(far, s.Config()).HandshakeContext(ctx) }()
-	go func() { _ = tls.Client(near, client("modern", "a.example.com")).Handshake() }()
+	go func() { _ = tls.Client(near, client("modern", "a.outlives.example.com")).Handshake() }()
 	<-begun
 	cancel()
 	if err := <-done; err == nil {
@@ -259,22 +259,22 @@ func TestOnDemandOutlivesTheHandshake(t *testing.T) {
 	_, _ = near.Close(), far.Close()
 	close(proceed)
 	eventually(t, func() bool { return strings.Contains(j.text(), "msg=\"certificate obtained\"") }, j, p.journal)
-	p.shown(t, s, "a.example.com")
+	p.shown(t, s, "a.outlives.example.com")
 }
 
 func TestRenewal(t *testing.T) {
 	p, j := startPebble(t), &journal{}
 	a := automatic(t, ACME{
-		Domains: []string{"a.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true,
+		Domains: []string{"a.renewal.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true,
 		renewalWindow: 1, renewalCheck: 50 * time.Millisecond, // Each look finds that it is time.
 	}, j)
 	p.serveHTTP(t, a.Challenge)
 	s := open(t, Spec{Automatic: a}, Env{})
 	eventually(t, func() bool { return len(a.Problems()) == 0 }, j, p.journal)
-	first := p.shown(t, s, "a.example.com")
+	first := p.shown(t, s, "a.renewal.example.com")
 	eventually(t, func() bool {
 		a.Refresh()
-		return !p.shown(t, s, "a.example.com").Equal(first)
+		return !p.shown(t, s, "a.renewal.example.com").Equal(first)
 	}, j, p.journal)
 	if !strings.Contains(j.text(), "renewal=true") {
 		t.Error(j.text())
@@ -284,18 +284,18 @@ func TestRenewal(t *testing.T) {
 // An authority that refuses is a problem that is seen, and the rest works on.
 func TestFailureIsSeen(t *testing.T) {
 	p, j := startPebble(t), &journal{}
-	a := automatic(t, ACME{Domains: []string{"a.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true}, j)
+	a := automatic(t, ACME{Domains: []string{"a.failure.example.com"}, Issuers: []Issuer{p.issuer()}, WithoutTLS: true}, j)
 	// Nobody answers on the port of HTTP-01.
 	eventually(t, func() bool { return len(a.Problems()) == 1 && strings.Contains(a.Problems()[0], "not obtained: ") }, j, p.journal)
-	if !strings.Contains(j.text(), "level=ERROR msg=\"certificate not obtained; it is tried again\" domain=a.example.com") {
+	if !strings.Contains(j.text(), "level=ERROR msg=\"certificate not obtained; it is tried again\" domain=a.failure.example.com") {
 		t.Error(j.text())
 	}
 	s := open(t, Spec{Automatic: a}, Env{})
-	if _, _, err := shake(s.Config(), client("modern", "a.example.com")); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+	if _, _, err := shake(s.Config(), client("modern", "a.failure.example.com")); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 		t.Errorf("%v", err)
 	}
 	self := open(t, Spec{Automatic: a, SelfSigned: &SelfSigned{}}, Env{})
-	ok(t, self.Config(), client("modern", "a.example.com"))
+	ok(t, self.Config(), client("modern", "a.failure.example.com"))
 }
 
 func TestACMESpecs(t *testing.T) {

@@ -98,8 +98,10 @@ func TestAuthoritiesAreReloaded(t *testing.T) {
 					GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}
 			}
 			old, fresh := with(before), with(after)
-			if ok(t, s.Config(), old); !ok(t, s.Config(), old).server.DidResume {
-				t.Fatal("not resumed")
+			ok(t, s.Config(), old)
+			again := ok(t, s.Config(), old)
+			if facts := NewFacts(&again.server); !facts.Resumed || facts.Certificate == nil || !facts.Certificate.Verified {
+				t.Fatalf("resumed: %+v", facts)
 			}
 			if _, _, err := shake(s.Config(), fresh); err == nil {
 				t.Fatal("a stranger came in")

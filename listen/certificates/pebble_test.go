@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -28,19 +29,29 @@ type pebble struct {
 	journal   *journal // what it prints
 }
 
+// ports gives each test of this process other ports, below those that the kernel
+// takes for outgoing connections.
+var ports = func() *atomic.Int32 {
+	n := &atomic.Int32{}
+	n.Store(int32(os.Getpid() % 1000 * 18))
+	return n
+}()
+
 // freePort is a port that was free for TCP and UDP a moment ago.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := 12_000 + int(ports.Add(1)%18_000)
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+		l, err := net.Listen("tcp", address)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		u, err := net.ListenPacket("udp", l.Addr().String())
+		u, err := net.ListenPacket("udp", address)
 		_ = l.Close()
 		if err == nil {
 			_ = u.Close()
-			return l.Addr().(*net.TCPAddr).Port
+			return port
 		}
 	}
 	t.Fatal("no free port")
@@ -48,9 +59,11 @@ func freePort(t *testing.T) int {
 }
 
 // startPebble runs pebble with real validation, a resolver that knows every name as
-// 127.0.0.1, and a third of all good nonces refused.
+// 127.0.0.1, and a third of all good nonces refused. The test is parallel to others;
+// each has domains of its own, because certmagic finds challenges by domain.
 func startPebble(t *testing.T) *pebble {
 	t.Helper()
+	t.Parallel()
 	for _, command := range []string{"pebble", "pebble-challtestsrv"} {
 		if _, err := exec.LookPath(command); err != nil {
 			t.Fatalf("%s is needed for this test: apt-get install pebble (or run tools/setup/test.sh)", command)

@@ -96,7 +96,6 @@ type Store struct {
 	current atomic.Pointer[state]
 
 	mu     sync.Mutex // guards what follows, and who may store current
-	next   *state     // current, or what Refresh is about to make of it
 	warned calendar
 }
 
