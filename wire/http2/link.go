@@ -38,6 +38,7 @@ type link struct {
 	writer  writer
 
 	sendWindow int64 // of the connection
+	leastUsed  int64 // no stream.sendUsed is below this
 	recvWindow int64
 	recvCredit int64 // taken by streams, and not given back yet
 	tight      int   // streams that wait for the window of the connection

@@ -310,6 +310,9 @@ func (l *link) onSettings(h frameHeader, payload []byte) *fault {
 		l.encoder.setTable(l.peer.tableLeast, l.peer.tableSize)
 	}
 	if l.peer.window > before.window {
+		if l.peer.window-l.leastUsed > maxWindow && l.findLeastUsed() {
+			return broken(FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE makes the window of a stream larger than 2^31-1")
+		}
 		l.wakeStreams() // Their windows are counted from this one (RFC 9113 §6.9.2).
 	}
 	l.end.onSettings(&before)
@@ -361,6 +364,7 @@ func (l *link) onWindowUpdate(h frameHeader, payload []byte) *fault {
 		return spoiled(h.id, ProtocolError, "a WINDOW_UPDATE frame adds nothing")
 	}
 	s.sendUsed -= n
+	l.leastUsed = min(l.leastUsed, s.sendUsed)
 	if l.peer.window-s.sendUsed > maxWindow {
 		return spoiled(h.id, FlowControlError, "the window of a stream is above 2^31-1")
 	}
@@ -368,6 +372,16 @@ func (l *link) onWindowUpdate(h frameHeader, payload []byte) *fault {
 		s.cond.Broadcast()
 	}
 	return nil
+}
+
+// findLeastUsed looks for the stream with the largest window, and says whether that is too large. It
+// is asked only where it may be so.
+func (l *link) findLeastUsed() (tooLarge bool) {
+	l.leastUsed = 0
+	for _, s := range l.streams {
+		l.leastUsed = min(l.leastUsed, s.sendUsed)
+	}
+	return l.peer.window-l.leastUsed > maxWindow
 }
 
 // wakeStreams wakes those that wait to send.

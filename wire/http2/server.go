@@ -9,7 +9,6 @@ package http2
 
 import (
 	"bytes"
-	"crypto/tls"
 	"net"
 	"net/netip"
 	"sync"
@@ -71,7 +70,7 @@ func (s *Server) ServeConnAfter(nc net.Conn, already []byte, client netip.AddrPo
 	c.link.server, c.link.counters, c.link.workers, c.link.shard = true, s.Counters, &s.workers, s.shard.Add(1)
 	c.link.init(nc, c, c.limits.bounds())
 	c.link.reader.start(already)
-	c.describe(nc, client)
+	c.client = message.ClientOf(nc, client, s.Listener)
 	s.workers.join()
 	s.add(c)
 	if !s.closed.Load() { // Close may have looked before we were there.
@@ -129,7 +128,6 @@ type serverConn struct {
 	server *Server
 	limits *Limits
 	client message.Client
-	secure bool
 
 	// Guarded by the lock of the link.
 	running   int // exchanges whose goroutine has not ended
@@ -150,28 +148,6 @@ const (
 
 // drainPing is the PING whose answer says that the client has heard the first step.
 const drainPing = "\x00drain\r\n"
-
-func (c *serverConn) describe(nc net.Conn, client netip.AddrPort) {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.client.Peer = unmap(a.AddrPort())
-	}
-	if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
-		c.client.Local = unmap(a.AddrPort())
-	}
-	if client.IsValid() {
-		c.client.Peer = unmap(client)
-	}
-	c.client.Address = c.client.Peer.Addr()
-	if c.client.Address.IsValid() {
-		c.client.AddressText = c.client.Address.String()
-	}
-	c.client.Listener = c.server.Listener
-	_, c.secure = nc.(*tls.Conn)
-}
-
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())
-}
 
 // serve carries the connection to its end.
 func (c *serverConn) serve() {

@@ -50,7 +50,7 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *head, headBytes int64,
 	x.Response.Length = -1
 	x.Times.Started = time.Now()
 	s.in.announced, s.in.ended = h.length, endStream
-	problem := h.fillRequest(&x.Request, c.limits.Target, c.secure)
+	problem := h.fillRequest(&x.Request, c.limits.Target, c.client.TLS != nil)
 	if problem != nil {
 		x.Deny(problem)
 	}
