@@ -208,13 +208,13 @@ func (c *ClientConn) onPong([]byte) {
 const keepAlivePing = "\x00alive\r\n"
 
 // onTick implements end.
-func (c *ClientConn) onTick(now int64) {
+func (c *ClientConn) onTick(now int64) (soon bool) {
 	l := &c.link
 	if !l.greeted {
 		l.changed.Broadcast() // Somebody may wait for the origin's settings, but not for ever.
 	}
 	if c.limits.KeepAlive <= 0 {
-		return
+		return true
 	}
 	last := l.lastRead.Load()
 	switch {
@@ -227,6 +227,7 @@ func (c *ClientConn) onTick(now int64) {
 		l.writer.out = appendPing(l.writer.open(), 0, []byte(keepAlivePing))
 		l.kick()
 	}
+	return true
 }
 
 // onHead implements end: an answer, interim or final, or the trailers behind its body.

@@ -65,8 +65,9 @@ type end interface {
 	onGoAway(last uint32, code ErrCode)
 	onSettings(before *settings) // with the lock
 	onPong(data []byte)
-	// onTick looks at what has taken too long; with the lock.
-	onTick(now int64)
+	// onTick looks at what has taken too long, and says whether it has to look again soon; with
+	// the lock.
+	onTick(now int64) (soon bool)
 }
 
 // clockStart makes clock small and monotonic.
@@ -139,9 +140,9 @@ func (l *link) tick() {
 	} else if l.idleFrom == 0 {
 		l.idleFrom = now
 	}
-	l.end.onTick(now)
+	soon := l.end.onTick(now)
 	next := l.tickEvery()
-	if l.greeted && l.idleFrom != 0 && part == 0 && l.bounds.idle > 0 {
+	if !soon && l.idleFrom != 0 && part == 0 && l.bounds.idle > 0 {
 		l.far = true
 		next = max(next, l.bounds.idle-time.Duration(now-l.idleFrom))
 	}

@@ -108,7 +108,11 @@ func serveTLS(t testing.TB, limits Limits, handler message.Handler, config *tls.
 				return
 			}
 			if config != nil {
-				nc = tls.Server(nc, config)
+				secure := tls.Server(nc, config)
+				if secure.Handshake() != nil {
+					continue
+				}
+				nc = secure
 			}
 			g.server.Admit()
 			g.conns.Go(func() { g.server.ServeConn(nc, netip.AddrPort{}) })

@@ -261,7 +261,7 @@ func (c *serverConn) onPong(data []byte) {
 }
 
 // onTick implements end.
-func (c *serverConn) onTick(now int64) {
+func (c *serverConn) onTick(now int64) (soon bool) {
 	l := &c.link
 	if c.drainStep == drainWarned && now-c.drainFrom >= int64(c.limits.DrainTimeout) {
 		c.decide()
@@ -273,6 +273,7 @@ func (c *serverConn) onTick(now int64) {
 		c.drainStep = drainWarned
 		c.decide()
 	}
+	return !l.greeted || c.drainStep == drainWarned
 }
 
 // idle implements end. Streams with an even number are ours, and we open none.

@@ -1,0 +1,118 @@
+package http2
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// A drain happens in two steps, and what was sent between them is served.
+func TestDrainInTwoSteps(t *testing.T) {
+	t.Parallel()
+	g := serve(t, Limits{DrainTimeout: time.Hour}, conformanceHandler)
+	p := dialRaw(t, g.address()).send(greeting, getFrame(1, "/"))
+	p.until("end 1")
+	g.server.Drain()
+	first := readGoAway(p)
+	if first.last != maxStreamID || first.code != NoError {
+		t.Fatalf("first step: %+v", first)
+	}
+	p.until("asked " + drainPing)
+	p.send(getFrame(3, "/"))
+	p.until("end 3")
+	p.send(frame(framePing, flagAck, 0, drainPing), getFrame(5, "/"))
+	second := readGoAway(p)
+	if second.last != 3 || second.code != NoError {
+		t.Fatalf("second step: %+v", second)
+	}
+	if said := p.until("closed"); said != "closed" || p.status[5] != "" {
+		t.Errorf("a stream above the last one was answered: %v", p.status)
+	}
+}
+
+type goAway struct {
+	last uint32
+	code ErrCode
+}
+
+func readGoAway(p *rawPeer) goAway {
+	p.t.Helper()
+	for {
+		f, err := p.read()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if f.kind == frameGoAway {
+			return goAway{frameHeader{id: parseFrameHeader(append(make([]byte, 5), f.payload[:4]...)).id}.id, ErrCode(f.payload[7])}
+		}
+	}
+}
+
+// A client that does not answer is not waited for.
+func TestDrainWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	g := serve(t, Limits{DrainTimeout: 20 * time.Millisecond, HeadTimeout: 20 * time.Millisecond}, conformanceHandler)
+	p := dialRaw(t, g.address()).send(greeting)
+	p.until("ack")
+	g.server.Drain()
+	p.until("goaway NO_ERROR")
+	p.until("goaway NO_ERROR")
+	p.until("closed")
+}
+
+// Exchanges that are there are brought to their end, whatever their length.
+func TestDrainWaitsForExchanges(t *testing.T) {
+	t.Parallel()
+	begun, end := make(chan struct{}), make(chan struct{})
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+		close(begun)
+		<-end
+		_ = say(x, 200, strings.Repeat("x", 30_000))
+	}))
+	p := dialRaw(t, g.address()).send(greeting, getFrame(1, "/"))
+	<-begun
+	g.server.Drain()
+	p.until("asked " + drainPing)
+	p.send(frame(framePing, flagAck, 0, drainPing))
+	p.until("goaway NO_ERROR")
+	close(end)
+	p.until("end 1")
+	p.until("closed")
+	if p.data[1] != 30_000 {
+		t.Errorf("%d bytes", p.data[1])
+	}
+}
+
+// A connection that comes while the server drains is served what it sends at once.
+func TestDrainBeforeTheConnection(t *testing.T) {
+	t.Parallel()
+	g := serve(t, Limits{}, conformanceHandler)
+	g.server.Drain()
+	p := dialRaw(t, g.address()).send(greeting, getFrame(1, "/"))
+	p.until("end 1")
+	p.send(frame(framePing, flagAck, 0, drainPing))
+	p.until("closed")
+}
+
+func TestCloseCutsExchanges(t *testing.T) {
+	t.Parallel()
+	begun := make(chan struct{})
+	gone := make(chan bool, 1)
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+		w := canceller{make(chan struct{})}
+		x.Wire().Await(w)
+		close(begun)
+		<-w.done
+		x.Wire().Arrived()
+		gone <- x.Wire().Gone()
+	}))
+	p := dialRaw(t, g.address()).send(greeting, getFrame(1, "/"))
+	<-begun
+	g.server.Close()
+	if !<-gone {
+		t.Error("the client is not gone")
+	}
+	p.until("closed")
+}
