@@ -50,12 +50,7 @@ func listenTLS(t *config.ListenerTLS, folder string) *certificates.Spec {
 	if t == nil {
 		return nil
 	}
-	in := func(name string) string {
-		if name == "" || filepath.IsAbs(name) {
-			return name
-		}
-		return filepath.Join(folder, name)
-	}
+	in := func(name string) string { return inFolder(folder, name) }
 	spec := &certificates.Spec{
 		RefuseUnknown: t.UnknownNames == "refuse",
 		Minimum:       tls.VersionTLS12,
@@ -77,6 +72,14 @@ func listenTLS(t *config.ListenerTLS, folder string) *certificates.Spec {
 		spec.SelfSigned = &certificates.SelfSigned{}
 	}
 	return spec
+}
+
+// inFolder is a file that is named relative to a folder.
+func inFolder(folder, name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(folder, name)
 }
 
 // protocols are what a listener speaks where nothing is said: both over TLS, where a

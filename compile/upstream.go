@@ -2,8 +2,11 @@ package compile
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/listen"
+	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/target"
 	"github.com/sluice-gateway/sluice/upstream"
 	"github.com/sluice-gateway/sluice/wire/http1"
@@ -12,8 +15,9 @@ import (
 // sharedUpstream is an upstream that several snapshots may use.
 type sharedUpstream struct {
 	*upstream.Upstream
-	from  *config.Upstream
-	users int // snapshots; guarded by Compiler.mu
+	from   *config.Upstream
+	origin *certificates.Origin // nil without TLS
+	users  int                  // snapshots; guarded by Compiler.mu
 }
 
 // upstreams makes the upstreams, or takes those that are there already: with
@@ -24,6 +28,7 @@ func (b *build) upstreams() {
 		if shared == nil {
 			c := upstreamConfig(item.Value)
 			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name)), from: item.Value}
+			b.secure(item, shared)
 		}
 		b.compiler.mu.Lock()
 		shared.users++
@@ -34,6 +39,65 @@ func (b *build) upstreams() {
 		b.result.upstreams[item.Value.Name.Value] = shared
 		b.result.Upstreams = append(b.result.Upstreams, shared.Upstream)
 		b.pace()
+	}
+}
+
+// secure loads what an upstream with https endpoints needs.
+func (b *build) secure(item config.Item[config.Upstream], shared *sharedUpstream) {
+	if shared.Made().TLS == "" {
+		return
+	}
+	spec := originSpec(item.Value, filepath.Dir(b.doc.Main))
+	warnings, err := certificates.CheckOrigin(spec, certificates.Env{})
+	for _, w := range warnings {
+		b.result.Warnings = append(b.result.Warnings, item.Problem(item.Value.Name.Mark, "tls: "+w))
+	}
+	if err == nil && !b.dry {
+		shared.origin, err = certificates.OpenOrigin(spec, certificates.Env{Logger: b.compiler.options.Logger})
+	}
+	for _, e := range unjoin(err) {
+		b.add(item.Problem(item.Value.Name.Mark, "tls: "+e.Error()))
+	}
+	if shared.origin != nil {
+		shared.Secure(shared.origin)
+	}
+}
+
+// originSpec makes the TLS of an upstream; files are relative to the main file.
+func originSpec(u *config.Upstream, folder string) certificates.OriginSpec {
+	t := &u.TLS
+	spec := certificates.OriginSpec{
+		Upstream:           u.Name.Value,
+		Authorities:        inFolder(folder, t.Authorities),
+		ServerName:         t.ServerName,
+		Names:              t.Names,
+		Pins:               t.Pins,
+		InsecureSkipVerify: t.InsecureSkipVerify,
+		Protocols:          []string{u.Protocol},
+	}
+	if t.Certificate != "" {
+		spec.Certificate = &certificates.Files{Certificate: inFolder(folder, t.Certificate), Key: inFolder(folder, t.Key)}
+	}
+	return spec
+}
+
+// secured says in words how TLS is spoken, "" where no endpoint wants it.
+func secured(u *config.Upstream) string {
+	for _, e := range u.Endpoints {
+		if e.URL.Secure() {
+			return fmt.Sprintf("%+v", u.TLS)
+		}
+	}
+	return ""
+}
+
+// Refresh takes up certificates for origins that were renewed on disk. It is called
+// every few seconds, by the goroutine that owns the result or one at a time.
+func (r *Result) Refresh() {
+	for _, u := range r.upstreams {
+		if u.origin != nil {
+			u.origin.Refresh()
+		}
 	}
 }
 
@@ -71,8 +135,16 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 		},
 	}
 	for _, e := range u.Endpoints {
-		c.Endpoints = append(c.Endpoints, upstream.EndpointConfig{Address: hostPort(e.URL.Host(), e.URL.Port()), Weight: e.Weight})
+		c.Endpoints = append(c.Endpoints, upstream.EndpointConfig{
+			Address: hostPort(e.URL.Host(), e.URL.Port()),
+			Weight:  e.Weight,
+			Secure:  e.URL.Secure(),
+		})
 	}
+	if u.Protocol == listen.HTTP2 {
+		c.Protocol = upstream.HTTP2
+	}
+	c.TLS = secured(u)
 	c.Retry.Attempts = u.Retry.Attempts
 	for _, on := range u.Retry.On {
 		if on.ConnectFailure {

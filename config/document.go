@@ -99,13 +99,13 @@ func (v *version) Validate() error {
 
 // Admin is the listener for operators.
 type Admin struct {
-	Address Address `required:"true" doc:"Where to listen, such as 127.0.0.1:9901."`
+	Address unit.Address `required:"true" doc:"Where to listen, such as 127.0.0.1:9901."`
 }
 
 // Listener is where clients connect.
 type Listener struct {
 	Name            Text                    `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
-	Address         Address                 `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
+	Address         unit.Address            `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
 	Protocols       unit.List[string]       `enum:"http/1.1,h2" doc:"What it speaks; absent: HTTP/1.1, and with tls h2 too. Without TLS h2 is spoken with clients that begin with it (prior knowledge)."`
 	TLS             *ListenerTLS            `yaml:"tls" doc:"The certificates with which it speaks TLS; absent: plain TCP."`
 	TrustedProxies  unit.List[unit.Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields and PROXY protocol are believed, as addresses or CIDR ranges."`
@@ -176,13 +176,25 @@ type ListenerTimeouts struct {
 type Upstream struct {
 	Name          Text                `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
 	Endpoints     unit.List[Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
-	Protocol      string              `enum:"http/1.1" default:"http/1.1" doc:"What the origins speak."`
+	Protocol      string              `enum:"http/1.1,h2" default:"http/1.1" doc:"What the origins speak; h2 without TLS is spoken with prior knowledge."`
+	TLS           UpstreamTLS         `yaml:"tls" doc:"How https endpoints are spoken to, and whom to believe."`
 	Balance       string              `enum:"round_robin,least_request,random" default:"round_robin" doc:"How an endpoint is chosen: in turn, the less busy of two at random, or at random; all by weight."`
 	Timeouts      UpstreamTimeouts    `doc:"How long the origins may take."`
 	Retry         Retry               `doc:"When another endpoint is asked."`
 	Connections   UpstreamConnections `doc:"How many connections are held."`
 	ProxyProtocol string              `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
 	Limits        UpstreamLimits      `doc:"How much an origin may send."`
+}
+
+// UpstreamTLS says how TLS is spoken to origins.
+type UpstreamTLS struct {
+	Authorities        string            `doc:"The file of the authorities that are believed, in PEM form, relative to the main file; absent: those of the system."`
+	ServerName         string            `doc:"The name that is asked for and that the certificate must be for; absent: the endpoint's host."`
+	Certificate        string            `doc:"The file of the certificate that the gateway shows, with those that lead to its authority."`
+	Key                string            `doc:"The file of its private key."`
+	Names              unit.List[string] `max:"100" doc:"Names of which the certificate must have one, instead of the server name: hosts, or URIs such as spiffe://…"`
+	Pins               unit.List[string] `max:"100" doc:"SHA-256 of public keys, one of which must be in the chain: sha256/ and base64."`
+	InsecureSkipVerify bool              `default:"false" doc:"Believes every certificate: whoever is in between can read and change everything. It is logged."`
 }
 
 // UpstreamTimeouts bound how long an origin can hold an exchange.
@@ -292,6 +304,12 @@ func (l *Listener) Validate() error {
 
 // Validate is called by the decoder.
 func (u *Upstream) Validate() error {
+	if u.Protocol == "h2" && u.ProxyProtocol != "off" {
+		return unit.At("proxy_protocol", errors.New("connections that speak h2 are shared by clients, and the PROXY protocol names one: use protocol: http/1.1"))
+	}
+	if (u.TLS.Certificate == "") != (u.TLS.Key == "") {
+		return unit.At("tls", errors.New("certificate and key belong together: write both or neither"))
+	}
 	first := map[string]int{}
 	for i, e := range u.Endpoints {
 		if k, twice := first[e.URL.Address()]; twice {

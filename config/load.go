@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unsafe"
+
+	"github.com/sluice-gateway/sluice/unit"
 )
 
 // Cache makes the next load of the same files cheap: what reads the same is not
@@ -215,7 +217,7 @@ func (l *loader) once() {
 	named(l, upstreams, l.doc.Upstreams, func(v *Upstream) *Text { return &v.Name })
 	named(l, consumers, l.doc.Consumers, func(v *Consumer) *Text { return &v.Name })
 	named(l, routes, l.doc.Routes, func(v *Route) *Text { return &v.Name })
-	addresses := map[Address]Position{}
+	addresses := map[unit.Address]Position{}
 	for _, item := range l.doc.Listeners {
 		at := item.Position(item.Value.Name.Mark)
 		if first, ok := addresses[item.Value.Address]; ok && item.Value.Address.Port != 0 {

@@ -15,11 +15,15 @@ type Endpoint struct {
 	secure  bool
 	active  atomic.Int64 // exchanges under way
 	pool    pool
+	h2      *multiplex // nil with HTTP/1.1
 }
 
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
 	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), index: len(u.endpoints), secure: c.Secure}
 	e.pool.init(u, e)
+	if u.config.Protocol == HTTP2 {
+		e.h2 = newMultiplex(e, &u.config)
+	}
 	return e
 }
 
@@ -33,7 +37,19 @@ func (e *Endpoint) Weight() int { return e.weight }
 func (e *Endpoint) Active() int64 { return e.active.Load() }
 
 // Connections tells how many connections are open, and how many of them idle.
-func (e *Endpoint) Connections() (open, idle int) { return e.pool.size() }
+func (e *Endpoint) Connections() (open, idle int) {
+	if e.h2 != nil {
+		return e.h2.size()
+	}
+	return e.pool.size()
+}
+
+func (e *Endpoint) close() {
+	if e.h2 != nil {
+		e.h2.close()
+	}
+	e.pool.close()
+}
 
 // roundTrip sends a request over a connection of this endpoint. A request that
 // names no host gets the endpoint's, for this try only.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/proxyprotocol"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
@@ -135,43 +136,52 @@ func (f cancelFunc) Cancel() { f() }
 
 // dial opens a connection; open counts it already.
 func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
+	nc, ends, failure := p.connect(x)
+	if failure != nil {
+		p.forget()
+		return nil, failure
+	}
+	c := http1.NewClientConn(nc, &p.upstream.config.Limits, p.endpoint)
+	c.For = ends
+	return c, nil
+}
+
+// connect opens a socket, ready for the first request. It has the time that opening a
+// connection may take, TLS included.
+func (p *pool) connect(x *message.Exchange) (net.Conn, *proxyprotocol.Ends, *http1.Failure) {
 	config, metrics := &p.upstream.config, p.upstream.metrics
 	ctx, cancel := context.WithTimeout(context.Background(), config.ConnectTimeout)
 	defer cancel()
-	x.Wire().Await(cancelFunc(cancel))
 	began := time.Now()
-	var dialer net.Dialer
-	nc, err := dialer.DialContext(ctx, "tcp", p.endpoint.address)
-	x.Wire().Arrived()
-	took := time.Since(began)
-	x.Times.Connected += took
-	if err != nil {
-		p.forget()
-		failure := connectFailure(x, err)
-		if failure.Problem != message.ClientGone {
-			metrics.ConnectFailed(x.Shard)
-		}
-		return nil, failure
+	nc, err := p.socket(ctx, cancel, x)
+	var ends *proxyprotocol.Ends
+	if err == nil && !x.Wire().Gone() {
+		ends, err = p.introduce(nc, x)
 	}
-	if x.Wire().Gone() {
-		_ = nc.Close()
-		p.forget()
-		return nil, &http1.Failure{Problem: message.ClientGone}
-	}
-	ends, err := p.introduce(nc, x)
-	if err == nil {
+	if err == nil && !x.Wire().Gone() {
 		nc, err = p.protect(ctx, cancel, nc, x)
 	}
-	if err != nil {
-		_ = nc.Close()
-		p.forget()
-		metrics.ConnectFailed(x.Shard)
-		return nil, connectFailure(x, err)
+	took := time.Since(began)
+	x.Times.Connected += took
+	if err == nil && !x.Wire().Gone() {
+		metrics.Connected(x.Shard, took)
+		return nc, ends, nil
 	}
-	metrics.Connected(x.Shard, took)
-	c := http1.NewClientConn(nc, &config.Limits, p.endpoint)
-	c.For = ends
-	return c, nil
+	if nc != nil {
+		_ = nc.Close()
+	}
+	failure := connectFailure(x, err)
+	if failure.Problem != message.ClientGone {
+		metrics.ConnectFailed(x.Shard)
+	}
+	return nil, nil, failure
+}
+
+func (p *pool) socket(ctx context.Context, cancel context.CancelFunc, x *message.Exchange) (net.Conn, error) {
+	x.Wire().Await(cancelFunc(cancel))
+	defer x.Wire().Arrived()
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "tcp", p.endpoint.address)
 }
 
 func connectFailure(x *message.Exchange, err error) *http1.Failure {

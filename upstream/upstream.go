@@ -32,8 +32,17 @@ type Config struct {
 
 	Retry Retry
 
-	TLS string // what Secure was given, in words: for Equal
+	Protocol Protocol
+	TLS      string // what Secure was given, in words: for Equal
 }
+
+// Protocol is what the origins speak.
+type Protocol uint8
+
+const (
+	HTTP1 Protocol = iota
+	HTTP2          // by ALPN over TLS, and with prior knowledge over plain TCP
+)
 
 // EndpointConfig is one address of an origin.
 type EndpointConfig struct {
@@ -113,7 +122,7 @@ func (u *Upstream) Endpoints() []*Endpoint { return u.endpoints }
 // Close closes what is idle; connections in use are closed when they come back.
 func (u *Upstream) Close() error {
 	for _, e := range u.endpoints {
-		e.pool.close()
+		e.close()
 	}
 	return nil
 }
@@ -162,6 +171,9 @@ func drop(resp *message.Response) {
 // try asks one endpoint. A pooled connection that turns out to be dead costs
 // nothing but the look at it: the next one is taken, and at last a new one.
 func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+	if e.h2 != nil {
+		return u.tryMultiplexed(x, e, req, resp)
+	}
 	fresh := false
 	for {
 		conn, failure := e.pool.take(x, fresh)
@@ -192,6 +204,26 @@ func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, r
 		// only a new connection tells.
 		fresh = fresh || failure.Sent
 	}
+}
+
+// tryMultiplexed is try over HTTP/2.
+func (u *Upstream) tryMultiplexed(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+	var began time.Duration
+	if x.Facts.Tries > 0 {
+		began = time.Since(x.Times.Started)
+	}
+	x.Facts.Tries++
+	failure := e.h2.roundTrip(x, req, resp)
+	switch {
+	case failure == nil:
+		x.Times.FirstByte = time.Since(x.Times.Started)
+		u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
+	case failure.Sent:
+		u.metrics.Unanswered(x.Shard)
+	default:
+		x.Facts.Tries-- // The origin was not asked.
+	}
+	return failure
 }
 
 // diedUnused says that a pooled connection was dead, and that the request may go

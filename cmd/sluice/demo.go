@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/unit"
 )
 
 // demoConfig is a configuration that can be run as it is, but for its origins: they
@@ -55,14 +56,14 @@ requests to try. Nothing is written to disk that stays.`,
 }
 
 // addressFlag adds a flag whose value is an address.
-func addressFlag(c *cobra.Command, name, fallback, usage string) *config.Address {
-	var a config.Address
+func addressFlag(c *cobra.Command, name, fallback, usage string) *unit.Address {
+	var a unit.Address
 	_ = a.UnmarshalText([]byte(fallback)) // The fallbacks are constants above.
 	c.Flags().Var(addressValue{&a}, name, usage)
 	return &a
 }
 
-type addressValue struct{ *config.Address }
+type addressValue struct{ *unit.Address }
 
 func (v addressValue) Type() string          { return "address" }
 func (v addressValue) Set(word string) error { return v.UnmarshalText([]byte(word)) }

@@ -122,6 +122,9 @@ func (g *gateway) refreshCertificates(ctx context.Context) {
 		select {
 		case <-ticker.C:
 			g.sockets.Refresh()
+			if applied := g.applied.Load(); applied != nil {
+				applied.Refresh()
+			}
 		case <-ctx.Done():
 			return
 		}

@@ -5,6 +5,7 @@ package wires
 import (
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -217,3 +218,79 @@ func (w *wire) stranger(t *testing.T) {
 		t.Errorf("an unknown host: status %d, want 404", resp.StatusCode)
 	}
 }
+
+// origins are the ways to reach an origin.
+func TestSameAnswersFromAllOrigins(t *testing.T) {
+	t.Parallel()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	plain := httptest.NewUnstartedServer(http.HandlerFunc(origin))
+	plain.Config.Protocols = protocols
+	plain.Start()
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(origin))
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+
+	folder := t.TempDir()
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	if err := os.WriteFile(filepath.Join(folder, "origin.pem"), authority, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var addresses [3]string
+	for i := range addresses {
+		address, err := rig.FreeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
+		addresses[i] = address
+	}
+	file := filepath.Join(folder, "sluice.yaml")
+	text := fmt.Sprintf(toOrigins, addresses[0], addresses[1], addresses[2], plain.URL, plain.URL, secure.URL, secure.URL, secure.URL)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := rig.Start(folder, file, addresses[0], "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
+	if err := g.Ready(); err != nil {
+		t.Fatal(err, g.Log())
+	}
+	for _, w := range wires(addresses[1], addresses[2]) {
+		for _, upstream := range []string{"h1", "h2c", "tls", "h2"} {
+			t.Run(w.name+" to "+upstream, func(t *testing.T) {
+				defer w.client.CloseIdleConnections()
+				w.ask(t, "GET", "/"+upstream+"/a?b=c", "", 201)
+				w.ask(t, "POST", "/"+upstream+"/small", "hello", 201)
+				w.ask(t, "PUT", "/"+upstream+"/large", strings.Repeat("0123456789abcdef", 128<<10), 201)
+			})
+		}
+		resp, body := w.do(t, "GET", "/stranger/a", "")
+		if resp.StatusCode != 502 || !strings.Contains(body, "upstream_untrusted") {
+			t.Errorf("%s: an origin that nobody vouches for: %d %s", w.name, resp.StatusCode, body)
+		}
+	}
+}
+
+const toOrigins = `
+admin: { address: "%s" }
+listeners:
+  - { name: plain, address: "%s", protocols: [http/1.1, h2] }
+  - { name: secure, address: "%s", tls: { self_signed: true } }
+upstreams:
+  - { name: h1, endpoints: ["%s"] }
+  - { name: h2c, endpoints: ["%s"], protocol: h2 }
+  - { name: tls, endpoints: ["%s"], tls: { authorities: origin.pem, server_name: example.com } }
+  - { name: h2, endpoints: ["%s"], protocol: h2, tls: { authorities: origin.pem, server_name: example.com } }
+  - { name: stranger, endpoints: ["%s"] }
+routes:
+  - { name: h1, match: { path: "/h1/**" }, upstream: h1 }
+  - { name: h2c, match: { path: "/h2c/**" }, upstream: h2c }
+  - { name: tls, match: { path: "/tls/**" }, upstream: tls }
+  - { name: h2, match: { path: "/h2/**" }, upstream: h2 }
+  - { name: stranger, match: { path: "/stranger/**" }, upstream: stranger }
+`

@@ -1,0 +1,199 @@
+package upstream
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/wire/http1"
+	"github.com/sluice-gateway/sluice/wire/http2"
+)
+
+// multiplex keeps the HTTP/2 connections of one endpoint. A connection carries many
+// exchanges, so there are few: another one is opened only when those that are open
+// take no more streams, and one at a time.
+type multiplex struct {
+	endpoint *Endpoint
+	limits   http2.ClientLimits
+	counters http2.Counters
+
+	mu      sync.Mutex
+	open    []*http2.ClientConn
+	opening chan struct{} // closed when the connection that is being opened is there, or is not
+	sweeper *time.Timer
+	closed  bool
+}
+
+func newMultiplex(e *Endpoint, c *Config) *multiplex {
+	limits := http2.ClientLimits{
+		HeaderBytes:     c.Limits.HeaderBytes,
+		ResponseTimeout: c.Limits.ResponseTimeout,
+		BodyTimeout:     c.Limits.BodyTimeout,
+	}
+	return &multiplex{endpoint: e, limits: limits.WithDefaults()}
+}
+
+// multiplexTries bounds how often a connection is looked for that others have filled
+// meanwhile.
+const multiplexTries = 8
+
+// roundTrip sends a request over a connection that takes it.
+func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *message.Response) *http1.Failure {
+	nameless := req.Authority == ""
+	if nameless {
+		req.Authority = m.endpoint.address
+		defer func() { req.Authority = "" }()
+	}
+	for try := 0; ; try++ {
+		conn, failure := m.take(x)
+		if failure != nil {
+			return failure
+		}
+		e := m.endpoint
+		e.active.Add(1)
+		f := conn.RoundTrip(x, req, resp)
+		if f == nil {
+			return nil
+		}
+		if !f.Sent {
+			e.active.Add(-1) // No stream was opened, so nobody will say that it has ended.
+		}
+		failure = &http1.Failure{Problem: f.Problem, Sent: f.Sent && !f.Refused || f.BodyTaken, Answered: f.Answered, Cause: f.Cause}
+		if failure.Sent || !req.Rewind() || x.Wire().Gone() || try == multiplexTries {
+			return failure
+		}
+	}
+}
+
+// take returns a connection that takes another stream, and opens one if there is none.
+func (m *multiplex) take(x *message.Exchange) (*http2.ClientConn, *http1.Failure) {
+	ctx, cancel := context.WithTimeout(context.Background(), m.endpoint.pool.upstream.config.ConnectTimeout)
+	defer cancel()
+	for {
+		m.mu.Lock()
+		for i := len(m.open) - 1; i >= 0; i-- {
+			if m.open[i].CanTake() {
+				c := m.open[i]
+				m.mu.Unlock()
+				return c, nil
+			}
+		}
+		if m.opening == nil {
+			return m.dial(x) // unlocks
+		}
+		opening := m.opening
+		m.mu.Unlock()
+		if failure := m.awaitOpening(ctx, cancel, x, opening); failure != nil {
+			return nil, failure
+		}
+	}
+}
+
+// awaitOpening waits for the connection that somebody else is opening.
+func (m *multiplex) awaitOpening(ctx context.Context, cancel context.CancelFunc, x *message.Exchange, opening chan struct{}) *http1.Failure {
+	x.Wire().Await(cancelFunc(cancel))
+	defer x.Wire().Arrived()
+	select {
+	case <-opening:
+		return nil
+	case <-ctx.Done():
+	}
+	if x.Wire().Gone() {
+		return &http1.Failure{Problem: message.ClientGone}
+	}
+	return &http1.Failure{Problem: message.UpstreamConnectTime}
+}
+
+// dial is entered with the lock held and releases it.
+func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure) {
+	if len(m.open) >= m.endpoint.pool.upstream.config.MaxConnections {
+		m.mu.Unlock()
+		return nil, &http1.Failure{Problem: message.UpstreamBusy}
+	}
+	m.opening = make(chan struct{})
+	m.mu.Unlock()
+	nc, _, failure := m.endpoint.pool.connect(x)
+	var c *http2.ClientConn
+	if failure == nil {
+		c = http2.NewClientConn(nc, &m.limits, &m.counters, m)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	close(m.opening)
+	m.opening = nil
+	if failure != nil {
+		return nil, failure
+	}
+	if m.closed {
+		c.Retire()
+		return c, nil
+	}
+	m.open = append(m.open, c)
+	if m.sweeper == nil {
+		m.sweeper = time.AfterFunc(m.endpoint.pool.upstream.config.IdleTimeout, m.sweep)
+	}
+	return c, nil
+}
+
+// Freed implements http2.ConnPool.
+func (m *multiplex) Freed(*http2.ClientConn) { m.endpoint.active.Add(-1) }
+
+// Dead implements http2.ConnPool.
+func (m *multiplex) Dead(c *http2.ClientConn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, open := range m.open {
+		if open == c {
+			m.open = append(m.open[:i], m.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// sweep closes connections that were without an exchange for too long.
+func (m *multiplex) sweep() {
+	timeout := m.endpoint.pool.upstream.config.IdleTimeout
+	var old []*http2.ClientConn
+	m.mu.Lock()
+	for _, c := range m.open {
+		if c.IdleSince() >= timeout {
+			old = append(old, c)
+		}
+	}
+	if len(m.open) > 0 && !m.closed {
+		m.sweeper.Reset(timeout / 2)
+	} else {
+		m.sweeper = nil
+	}
+	m.mu.Unlock()
+	for _, c := range old {
+		c.Retire()
+	}
+}
+
+// size tells how many connections are open, and how many of them carry nothing.
+func (m *multiplex) size() (open, idle int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.open {
+		if c.Streams() == 0 {
+			idle++
+		}
+	}
+	return len(m.open), idle
+}
+
+// close lets the connections go: each is closed when its last exchange has ended.
+func (m *multiplex) close() {
+	m.mu.Lock()
+	open := append([]*http2.ClientConn(nil), m.open...)
+	m.closed = true
+	if m.sweeper != nil {
+		m.sweeper.Stop()
+	}
+	m.mu.Unlock()
+	for _, c := range open {
+		c.Retire()
+	}
+}
