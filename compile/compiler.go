@@ -199,7 +199,7 @@ func (b *build) listeners() {
 		taken[address] = l.Name.Value
 		spec := listenSpec(l, filepath.Dir(b.doc.Main))
 		if spec.TLS != nil {
-			b.checkCertificates(item, spec.TLS)
+			b.checkCertificates(item, spec.TLS, spec.ACME)
 		}
 		r.Listeners = append(r.Listeners, spec)
 		r.Snapshot.Listeners = append(r.Snapshot.Listeners, engineListener(l))

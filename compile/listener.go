@@ -2,6 +2,7 @@ package compile
 
 import (
 	"crypto/tls"
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -28,6 +29,7 @@ func listenSpec(l *config.Listener, folder string) listen.Spec {
 		MaxConnections: l.Limits.Connections,
 		Protocols:      protocols(l),
 		TLS:            listenTLS(l.TLS, folder),
+		ACME:           listenACME(l.TLS, folder),
 		HTTP2:          http2Limits(l),
 		Limits: http1.Limits{
 			RequestLine:     int(l.Limits.RequestLine.Bytes()),
@@ -74,6 +76,25 @@ func listenTLS(t *config.ListenerTLS, folder string) *certificates.Spec {
 	return spec
 }
 
+// listenACME makes what a listener has from an authority; the folder is relative to
+// the main file.
+func listenACME(t *config.ListenerTLS, folder string) *certificates.ACME {
+	if t == nil || t.ACME == nil {
+		return nil
+	}
+	spec := &certificates.ACME{Domains: t.ACME.Domains, Folder: inFolder(folder, t.ACME.Storage)}
+	issuer := certificates.Issuer{
+		Directory:   t.ACME.Directory,
+		Email:       t.ACME.Email,
+		Authorities: inFolder(folder, t.ACME.Authorities),
+	}
+	if issuer.Directory == "" {
+		issuer.Directory = certificates.DefaultDirectory
+	}
+	spec.Issuers = []certificates.Issuer{issuer}
+	return spec
+}
+
 // inFolder is a file that is named relative to a folder.
 func inFolder(folder, name string) string {
 	if name == "" || filepath.IsAbs(name) {
@@ -96,8 +117,15 @@ func protocols(l *config.Listener) []string {
 
 // checkCertificates loads the files of the listener's TLS: problems stand at its
 // name, and certificates that expire soon are warnings.
-func (b *build) checkCertificates(item config.Item[config.Listener], spec *certificates.Spec) {
-	warnings, err := certificates.Check(*spec, time.Now())
+func (b *build) checkCertificates(item config.Item[config.Listener], spec *certificates.Spec, acme *certificates.ACME) {
+	looked := *spec
+	if acme != nil && looked.SelfSigned == nil {
+		looked.SelfSigned = &certificates.SelfSigned{} // In the place of those that come later; Check makes none.
+	}
+	warnings, err := certificates.Check(looked, time.Now())
+	if acme != nil {
+		err = errors.Join(err, certificates.CheckACME(*acme))
+	}
 	for _, e := range unjoin(err) {
 		b.add(item.Problem(item.Value.Name.Mark, "tls: "+e.Error()))
 	}

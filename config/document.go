@@ -121,6 +121,7 @@ type Listener struct {
 // ListenerTLS says how a listener speaks TLS.
 type ListenerTLS struct {
 	Certificates       []CertificateFiles `max:"1000" doc:"Certificates with their keys; the one that fits the name a client asks for is shown, the first one to others. Several for one name (ECDSA and RSA) serve different clients."`
+	ACME               *ACME              `yaml:"acme" doc:"Certificates that are had from an authority and renewed, for names that no file has."`
 	SelfSigned         bool               `default:"false" doc:"Whether it makes a certificate itself, for localhost: for development."`
 	Minimum            string             `enum:"1.2,1.3" default:"1.2" doc:"The lowest version of TLS."`
 	UnknownNames       string             `enum:"default,refuse" default:"default" doc:"What clients get that ask for a name without a certificate: the first one, or an alert."`
@@ -128,10 +129,19 @@ type ListenerTLS struct {
 }
 
 func (t *ListenerTLS) Validate() error {
-	if len(t.Certificates) == 0 && !t.SelfSigned {
-		return errors.New("tls needs certificates, or self_signed: true")
+	if len(t.Certificates) == 0 && t.ACME == nil && !t.SelfSigned {
+		return errors.New("tls needs certificates, acme, or self_signed: true")
 	}
 	return nil
+}
+
+// ACME says which certificates are had from an authority (RFC 8555).
+type ACME struct {
+	Domains     unit.List[string] `required:"true" min:"1" max:"10000" doc:"The names; each gets its own certificate. Wildcards are not to be had this way."`
+	Email       string            `doc:"Where the authority writes to."`
+	Directory   string            `pattern:"^https://.+" doc:"The URL of the authority's directory; absent: Let's Encrypt."`
+	Authorities string            `doc:"The file of the roots that the directory itself is believed by, in PEM form; absent: those of the system."`
+	Storage     string            `default:"certificates" min:"1" doc:"The folder for certificates, keys and accounts, relative to the main file; several gateways may share it."`
 }
 
 // CertificateFiles is a certificate and its key, in PEM form.

@@ -29,6 +29,23 @@ func (p *passage) arrive() bool {
 	return true
 }
 
+// answerChallenge answers an authority that asks, at the one place where it may, whether
+// a name is ours (RFC 8555 §8.3). Policies have no say in it.
+func (p *passage) answerChallenge() bool {
+	x, answers := p.x, p.engine.challenge
+	if answers == nil || len(x.Request.Path) < 2 || x.Request.Path[1] != '.' || x.Request.Method != "GET" {
+		return false
+	}
+	answer, ok := answers(x.Request.Host(), x.Request.Path)
+	if !ok {
+		return false
+	}
+	x.Response.Status = 200
+	x.Response.Header.Append("Content-Type", "application/octet-stream")
+	x.Response.SetBody([]byte(answer))
+	return true
+}
+
 func (p *passage) normalize(listener *Listener) bool {
 	req := &p.x.Request
 	if req.RawPath == "*" {

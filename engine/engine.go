@@ -26,6 +26,8 @@ type Engine struct {
 	via11   string
 	name    string // our pseudonym in Via, one for each process
 
+	challenge func(host, path string) (answer string, ok bool)
+
 	mu      sync.Mutex
 	old     []*Snapshot // still in use
 	reaping bool
@@ -44,6 +46,12 @@ func New(gateway *observe.Gateway, logger *slog.Logger) *Engine {
 		via10:   "1.0 " + name,
 		via11:   "1.1 " + name,
 	}
+}
+
+// AnswerChallenges says who answers what an authority of certificates asks over plain
+// HTTP (RFC 8555 §8.3), before any route. It is called before anything is served.
+func (e *Engine) AnswerChallenges(by func(host, path string) (answer string, ok bool)) {
+	e.challenge = by
 }
 
 // Current is the snapshot in force, or nil.

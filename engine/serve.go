@@ -48,7 +48,7 @@ func (p *passage) decide() {
 	if x.Problem() != nil { // The wire refused the request.
 		return
 	}
-	if !p.arrive() {
+	if !p.arrive() || p.answerChallenge() {
 		return
 	}
 	if !p.request(s.Edge, &p.edgePassed) {

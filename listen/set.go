@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-gateway/sluice/listen/certificates"
@@ -29,6 +30,7 @@ type Spec struct {
 	HTTP2          http2.Limits
 	Protocols      []string           // HTTP1, HTTP2; none is HTTP1 alone
 	TLS            *certificates.Spec // nil is none; its Protocols are those of the listener
+	ACME           *certificates.ACME // certificates that TLS has from an authority, or nil
 	ProxyProtocol  ProxyProtocol
 	TrustedProxies []netip.Prefix // from whom a PROXY protocol header is believed
 }
@@ -55,6 +57,8 @@ type Set struct {
 	open     []*listener // in the order of the configuration
 	leaving  []*listener // not wanted any more, but with connections
 	refusals refusals
+
+	acme atomic.Pointer[map[string]*certificates.Automatic] // by what they were made of
 }
 
 // NewSet returns an empty set, whose connections are served by handler.
@@ -70,6 +74,7 @@ type Change struct {
 	fresh  []*listener
 	update []Spec // by index of next; for listeners that are kept
 	secure []secure
+	acme   map[string]*certificates.Automatic // what the new listeners share
 }
 
 // secure is the TLS of a listener that is about to change.
@@ -122,7 +127,15 @@ func (c *Change) loadCertificates() (errs []error) {
 		if store == nil {
 			store = certificates.NewStore(certificates.Env{Logger: c.set.logger})
 		}
-		change, err := store.Prepare(spec.certificatesSpec())
+		secured := spec.certificatesSpec()
+		if spec.ACME != nil {
+			automatic, err := c.automatic(spec.ACME)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("listener %s: tls: %w", spec.Name, err))
+			}
+			secured.Automatic = automatic
+		}
+		change, err := store.Prepare(secured)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listener %s: tls: %w", spec.Name, err))
 		}
@@ -137,6 +150,7 @@ func (s *Set) Refresh() {
 	for _, store := range s.stores() {
 		store.Refresh()
 	}
+	s.eachAutomatic((*certificates.Automatic).Refresh)
 }
 
 // Certificates emits, for metrics, the seconds that each certificate is valid yet.
@@ -144,6 +158,11 @@ func (s *Set) Certificates(emit func(listener, source string, seconds float64)) 
 	for name, store := range s.stores() {
 		store.Measure(func(source string, seconds float64) { emit(name, source, seconds) })
 	}
+	s.eachAutomatic(func(a *certificates.Automatic) {
+		for _, e := range a.Expiries() {
+			emit("", e.Source, e.Left(time.Now()).Seconds())
+		}
+	})
 }
 
 func (s *Set) stores() map[string]*certificates.Store {
@@ -203,6 +222,7 @@ func (c *Change) Commit() {
 			go l.socket.accept()
 		}
 	}
+	c.adoptAutomatic()
 	var gone []*listener
 	s.mu.Lock()
 	for _, l := range s.open {
@@ -221,6 +241,7 @@ func (c *Change) Commit() {
 
 // Rollback closes what Prepare has opened.
 func (c *Change) Rollback() {
+	c.dropAutomatic()
 	for _, l := range c.fresh {
 		if l.socket.owner.Load() == nil {
 			_ = l.socket.Close()
@@ -261,6 +282,7 @@ func (s *Set) Shutdown(ctx context.Context) (cut int) {
 	for _, l := range stopping {
 		l.stop()
 	}
+	defer s.closeAutomatic()
 	ticker := time.NewTicker(drainLook)
 	defer ticker.Stop()
 	for {

@@ -73,7 +73,13 @@ func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) 
 		l.server.Leave()
 		return
 	}
-	if secure.ConnectionState().NegotiatedProtocol == HTTP2 {
+	state := secure.ConnectionState()
+	if certificates.IsChallenge(&state) { // An authority has seen what it came for.
+		_ = secure.Close()
+		l.server.Leave()
+		return
+	}
+	if state.NegotiatedProtocol == HTTP2 {
 		l.h2.Admit()
 		l.server.Leave()
 		l.h2.ServeConn(secure, client)

@@ -47,6 +47,7 @@ func newGateway(logger *slog.Logger) *gateway {
 	g.metrics = observe.NewGateway(g.registry, version, g.started)
 	g.engine = engine.New(g.metrics, logger)
 	g.sockets = listen.NewSet(g.engine, func(name string) listen.Metrics { return g.metrics.Listener(name) }, logger)
+	g.engine.AnswerChallenges(g.sockets.Challenge)
 	g.compiler = compile.New(compile.Options{
 		Policies: policies.All(),
 		Targets:  targets.All(),

@@ -55,6 +55,9 @@ type Issuer struct {
 	Authorities string
 }
 
+// DefaultDirectory is Let's Encrypt's.
+const DefaultDirectory = certmagic.LetsEncryptProductionCA
+
 // Limits of automatic certificates.
 const (
 	maxDomains   = 10_000
@@ -252,7 +255,7 @@ func (a *Automatic) newConfig(template certmagic.Config, spec ACME) (*certmagic.
 	c.Issuers = nil
 	issuers := spec.Issuers
 	if len(issuers) == 0 {
-		issuers = []Issuer{{Directory: certmagic.LetsEncryptProductionCA}}
+		issuers = []Issuer{{Directory: DefaultDirectory}}
 	}
 	port := a.occupied.Addr().(*net.TCPAddr).Port
 	for _, i := range issuers {
