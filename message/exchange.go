@@ -72,8 +72,9 @@ type Canceler interface{ Cancel() }
 
 // Client is who is at the other end.
 type Client struct {
-	// Peer is the address of the connection; Address the client's, after PROXY
-	// protocol and trusted proxies.
+	// Peer is the address of the connection, or of the one that the PROXY protocol told
+	// of: whether its X-Forwarded-* fields are believed depends on it. Address is the
+	// client's, after trusted proxies.
 	Peer    netip.AddrPort
 	Address netip.Addr
 	// AddressText is Address in text form.
