@@ -171,3 +171,13 @@ func pattern(n int) []byte {
 	b := bytes.Repeat([]byte("0123456789abcdefghijklmnopqrstuvwxyz-"), n/37+1)
 	return b[:n]
 }
+
+// eventually waits for what other goroutines do.
+func eventually(t testing.TB, otherwise string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(testPatience); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal(otherwise)
+		}
+	}
+}
