@@ -96,6 +96,7 @@ var Homes = map[string][]string{
 // TestHomes is what only tests use, and where.
 var TestHomes = map[string][]string{
 	"golang.org/x/net":                         {"wire/...", "test/..."},
+	"google.golang.org/grpc":                   {"test/grpc"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"config", "test/...", "tools/..."},
 }
 
