@@ -21,6 +21,7 @@ type gateway struct {
 	admin  string
 	core   string // "" for both cores
 	env    []string
+	tls    string // the tls setting of its listener, or ""
 }
 
 // newGateway finds room for a Sluice.
@@ -59,10 +60,10 @@ admin: { address: "%s" }
 listeners:
   - name: web
     address: "%s"
-upstreams:
+%supstreams:
   - name: origin
     endpoints: ["http://%s"]
-`, g.admin, g.listen, origin)
+`, g.admin, g.listen, g.tls, origin)
 }
 
 const bareRoute = `routes:
@@ -101,11 +102,15 @@ func (b *bench) startSluice(name, rest string, env ...string) (*contender, error
 		return nil, err
 	}
 	g.env = env
+	return b.startGateway(g, rest)
+}
+
+func (b *bench) startGateway(g gateway, rest string) (*contender, error) {
 	config := g.head(b.origin) + rest
 	if err := os.WriteFile(g.config, []byte(config), 0o644); err != nil {
 		return nil, err
 	}
-	c, err := b.contend(name, config, g.launch(b))
+	c, err := b.contend(g.name, config, g.launch(b))
 	if err != nil {
 		return nil, err
 	}

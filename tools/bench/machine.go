@@ -79,6 +79,7 @@ func lookAround(ctx context.Context, sluice string) (machine, error) {
 		{"haproxy", []string{"-v"}},
 		{"caddy", []string{"version"}},
 		{"wrk", []string{"-v"}},
+		{"h2load", []string{"--version"}},
 	} {
 		// wrk -v exits with 1 after it has printed its version.
 		out, _ := exec.CommandContext(ctx, tool.name, tool.args...).CombinedOutput()
@@ -104,6 +105,10 @@ func versionIn(program, text string) string {
 	name := program[strings.LastIndexByte(program, '/')+1:]
 	first, _, _ := strings.Cut(text, "\n")
 	for _, word := range strings.FieldsFunc(first, func(r rune) bool { return r == ' ' || r == '/' }) {
+		// Names that have digits themselves.
+		if word == name || word == "nghttp2" {
+			continue
+		}
 		if strings.ContainsAny(word, "0123456789") {
 			return name + " " + strings.TrimRight(word, ",")
 		}

@@ -48,6 +48,9 @@ func groups() []group {
 		{"policies", (*bench).policies},
 		{"routes", (*bench).manyRoutes},
 		{"bodies", (*bench).bodies},
+		{"tls", (*bench).overTLS},
+		{"handshake", (*bench).handshakes},
+		{"h2", (*bench).overHTTP2},
 		{"idle", (*bench).idle},
 		{"reload", (*bench).reload},
 		{"start", (*bench).start},
@@ -76,7 +79,7 @@ func main() {
 func parseOptions() options {
 	var o options
 	flag.StringVar(&o.sluice, "sluice", "bin/sluice", "the sluice binary")
-	flag.StringVar(&o.only, "only", "", "comma-separated groups: bare,policies,routes,bodies,idle,reload,start")
+	flag.StringVar(&o.only, "only", "", "comma-separated groups: bare,policies,routes,bodies,tls,handshake,h2,idle,reload,start")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each comparison")
 	flag.DurationVar(&o.turn, "turn", 4*time.Second, "how long one proxy's turn lasts, in whole seconds")
 	flag.IntVar(&o.routes, "routes", 100_000, "routes of the large configuration")

@@ -117,12 +117,17 @@ type contender struct {
 }
 
 func (b *bench) startNginx(name, extra, location string) (*contender, error) {
+	return b.startNginxListening(name, "", extra, location)
+}
+
+// startNginxListening starts an nginx with further parameters of its listen directive.
+func (b *bench) startNginxListening(name, parameters, extra, location string) (*contender, error) {
 	address, err := b.fleet.freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	config := nginxHead(name) + fmt.Sprintf(nginxUpstream, b.origin) + extra + `  server {
-    listen ` + address + ` backlog=4096;
+    listen ` + address + parameters + ` backlog=4096;
     location / {
 ` + location + nginxProxy + `    }
   }
@@ -213,6 +218,6 @@ func (b *bench) contend(name, config string, l launch) (*contender, error) {
 	return &contender{
 		name: name, process: p, address: l.address,
 		config: strings.ReplaceAll(config, b.fleet.dir+string(os.PathSeparator), ""),
-		load:   load{url: "http://" + l.address + "/orders/17", connections: 64, duration: b.turn},
+		load:   load{generate: runWrk, url: "http://" + l.address + "/orders/17", connections: 64, duration: b.turn},
 	}, nil
 }

@@ -57,6 +57,7 @@ func TestVersionIn(t *testing.T) {
 		{"nginx", "nginx version: nginx/1.22.1\n", "nginx 1.22.1"},
 		{"/tmp/bin/sluice", "sluice v0.1.0-3-gabc, Go 1.26\n", "sluice v0.1.0-3-gabc"},
 		{"wrk", "wrk debian/4.1.0-3+b2 [epoll] Copyright (C) 2012\n", "wrk 4.1.0-3+b2"},
+		{"h2load", "h2load nghttp2/1.52.0\n", "h2load 1.52.0"},
 		{"none", "", "none (no version)"},
 	} {
 		if got := versionIn(test.program, test.text); got != test.want {

@@ -58,7 +58,7 @@ func (b *bench) alternate(contenders []*contender) error {
 	for _, c := range contenders {
 		warm := c.load
 		warm.duration = time.Second
-		if _, err := runWrk(b.ctx, b.machine.cores, warm); err != nil {
+		if _, err := warm.generate(b.ctx, b.machine.cores, warm); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
@@ -86,7 +86,7 @@ func (b *bench) take(c *contender) (turn, error) {
 	if c.watchMemory {
 		highest = watchMemory(c.process, before.resident)
 	}
-	result, err := runWrk(b.ctx, b.machine.cores, c.load)
+	result, err := c.load.generate(b.ctx, b.machine.cores, c.load)
 	peak := highest()
 	if err != nil {
 		return turn{}, err

@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// load is one run of wrk.
+// load is one run of a load generator.
 type load struct {
+	generate    generator
 	url         string
 	connections int
 	duration    time.Duration // whole seconds
@@ -22,13 +23,18 @@ type load struct {
 	script      string        // path of a Lua script, or ""
 }
 
-// loadResult is what wrk says about a run.
+// generator makes a load: wrk, h2load or our own handshakes.
+type generator func(context.Context, cores, load) (loadResult, error)
+
+// loadResult is what a load generator says about a run.
 type loadResult struct {
 	requests int
 	errors   int // answers that are not 2xx or 3xx, and socket errors
 	bytes    int64
 	took     time.Duration
-	p50, p99 time.Duration
+	p50, p99 time.Duration // of wrk and the handshakes
+	mean     time.Duration // of h2load, which tells no percentiles
+	longest  time.Duration // the same
 }
 
 // runWrk runs wrk on the side core and reads its report.
