@@ -3,12 +3,18 @@ package message
 // Response is what the client gets. A target or a policy fills it.
 type Response struct {
 	Status int
+	// Shown is the status that logs and metrics show where Status cannot say what is
+	// meant, as in a refusal of gRPC, which is sent with 200; else 0.
+	Shown  int
 	Header Header
 	// Body is nil where the answer has none.
 	Body Body
 	// Length is the Content-Length that a HEAD or 304 answer announces without
 	// having a body; -1 if it announces none. Ignored where there is a body.
 	Length int64
+	// Early says that the origin has answered before it had the whole request, and will
+	// hardly read the rest: an HTTP/1 client is told that its connection ends.
+	Early bool
 	// Tunnel is set with status 101: the wire sends the head and then joins the
 	// two connections.
 	Tunnel Tunnel

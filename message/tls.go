@@ -46,7 +46,7 @@ func TLSOf(state *tls.ConnectionState) *TLS {
 	t.Certificate = &ClientCertificate{
 		Subject:     leaf.Subject.String(),
 		Issuer:      leaf.Issuer.String(),
-		Names:       alternativeNames(leaf),
+		Names:       AlternativeNames(leaf),
 		Serial:      leaf.SerialNumber.Text(16),
 		Fingerprint: hex.EncodeToString(sum[:]),
 		Verified:    len(state.VerifiedChains) > 0,
@@ -54,7 +54,9 @@ func TLSOf(state *tls.ConnectionState) *TLS {
 	return t
 }
 
-func alternativeNames(c *x509.Certificate) []string {
+// AlternativeNames are the subject alternative names of a certificate, with their kinds:
+// "DNS:a.example.com", "URI:spiffe://…", "email:…", "IP:…".
+func AlternativeNames(c *x509.Certificate) []string {
 	var all []string
 	for _, n := range c.DNSNames {
 		all = append(all, "DNS:"+n)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluice-gateway/sluice/message"
 )
 
 func TestClientCertificates(t *testing.T) {
@@ -57,7 +59,7 @@ func TestClientCertificates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			facts := NewFacts(&state.server)
+			facts := message.TLSOf(&state.server)
 			if c.want == "none" {
 				if facts.Certificate != nil {
 					t.Fatalf("%+v", facts.Certificate)
@@ -100,7 +102,7 @@ func TestAuthoritiesAreReloaded(t *testing.T) {
 			old, fresh := with(before), with(after)
 			ok(t, s.Config(), old)
 			again := ok(t, s.Config(), old)
-			if facts := NewFacts(&again.server); !facts.Resumed || facts.Certificate == nil || !facts.Certificate.Verified {
+			if facts := message.TLSOf(&again.server); !facts.Resumed || facts.Certificate == nil || !facts.Certificate.Verified {
 				t.Fatalf("resumed: %+v", facts)
 			}
 			if _, _, err := shake(s.Config(), fresh); err == nil {
@@ -120,7 +122,7 @@ func TestAuthoritiesAreReloaded(t *testing.T) {
 			ok(t, s.Config(), fresh)
 			// Without a requirement the old session must not bring its certificate back.
 			apply(t, s, Spec{Files: []Files{f}})
-			if state := ok(t, s.Config(), fresh); NewFacts(&state.server).Certificate != nil {
+			if state := ok(t, s.Config(), fresh); message.TLSOf(&state.server).Certificate != nil {
 				t.Error("a certificate that nobody asked for is a fact")
 			}
 		})

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/sluice-gateway/sluice/message"
 )
 
 // OriginSpec says how the gateway speaks TLS to an origin, and whom it believes to
@@ -210,7 +212,7 @@ func (o *Origin) verifyNames(cs *tls.ConnectionState, pool *x509.CertPool) ([][]
 		}
 	}
 	return nil, fmt.Errorf("certificates: the origin's certificate has none of the names %s; it has %s",
-		strings.Join(o.spec.Names, ", "), strings.Join(alternativeNames(leaf), ", "))
+		strings.Join(o.spec.Names, ", "), strings.Join(message.AlternativeNames(leaf), ", "))
 }
 
 func hasName(leaf *x509.Certificate, name string) bool {

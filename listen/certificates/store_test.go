@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sluice-gateway/sluice/message"
 )
 
 // site is a store with many certificates for the tests of selection.
@@ -190,7 +192,7 @@ func TestVersionsAndProtocols(t *testing.T) {
 			if err := errors.Join(serverErr, err); err != nil {
 				t.Fatal(err)
 			}
-			f := NewFacts(&s.server)
+			f := message.TLSOf(&s.server)
 			if got := f.Version + " " + f.Protocol + " " + s.server.CurveID.String(); !strings.Contains(got, c.want) {
 				t.Errorf("%s is not %s", got, c.want)
 			}

@@ -4,13 +4,15 @@ import (
 	"crypto/tls"
 	"testing"
 	"time"
+
+	"github.com/sluice-gateway/sluice/message"
 )
 
 // resumes says whether a client with these sessions resumes one.
 func resumes(t *testing.T, s *Store, c *tls.Config) bool {
 	t.Helper()
 	state := ok(t, s.Config(), c)
-	if state.client.DidResume != NewFacts(&state.server).Resumed {
+	if state.client.DidResume != message.TLSOf(&state.server).Resumed {
 		t.Fatal("the two ends do not agree")
 	}
 	return state.client.DidResume

@@ -28,7 +28,7 @@ var Layers = []Layer{
 
 	{"upstream", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
 	{"listen", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "listen/certificates"), "the second step of the chain"},
-	{"listen/certificates", with(leaves), "certificates know no messages and no configuration"},
+	{"listen/certificates", with(leaves, "message"), "certificates know no configuration"},
 	{"engine", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "upstream", "listen"), "the engine runs what it is given"},
 
 	{"policies", with("policy", "policies/*"), "the one list"},

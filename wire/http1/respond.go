@@ -57,7 +57,7 @@ func (c *serverConn) reconsiderKeepAlive(x *message.Exchange) {
 	if p := x.Problem(); p != nil && p.CloseConnection {
 		c.closing = true
 	}
-	if c.server.draining.Load() || c.expects && !c.bodyIsHere() {
+	if c.server.draining.Load() || x.Response.Early || c.expects && !c.bodyIsHere() {
 		c.closing = true
 	}
 	if c.lent || x.Request.Body == nil && c.framing.length <= 0 {

@@ -50,6 +50,7 @@ func (c *ClientConn) startAnswer(req *message.Request, resp *message.Response) *
 	if resp.Status == 101 {
 		return c.startTunnel(req, resp)
 	}
+	resp.Early = c.upload.unfinished() && (f.close || resp.Status >= 400)
 	switch {
 	case !message.BodyAllowed(req.Method, resp.Status):
 		if c.stream.buffered() > 0 {

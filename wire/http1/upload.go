@@ -34,6 +34,19 @@ func (c *ClientConn) uploadProblem() *message.Problem {
 	return c.upload.problem()
 }
 
+// unfinished says whether there is still something to send.
+func (u *upload) unfinished() bool {
+	if u == nil {
+		return false
+	}
+	select {
+	case <-u.done:
+		return false
+	default:
+		return true
+	}
+}
+
 // fail says why there is no more of the body and wakes the reader of the answer.
 func (u *upload) fail(p *message.Problem) {
 	u.err.Store(p)
