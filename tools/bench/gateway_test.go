@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-gateway/sluice/compile"
 	"github.com/sluice-gateway/sluice/config"
@@ -19,15 +20,25 @@ import (
 func TestConfigurationsHold(t *testing.T) {
 	t.Parallel()
 	g := gateway{listen: "127.0.0.1:8080", admin: "127.0.0.1:9901", config: filepath.Join(t.TempDir(), "sluice.yaml")}
+	certificate, key, err := makeCertificate(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
 	head := g.head("127.0.0.1:8081")
+	secure := gateway{listen: g.listen, admin: g.admin, tls: secureListener}
 	for name, text := range map[string]string{
 		"bare":     head + bareRoute,
+		"secure":   secure.head("127.0.0.1:8081") + bareRoute,
 		"governed": head + governed("/tmp/access.log"),
 		"routes":   string(g.routesFile("127.0.0.1:8081", 20).text),
 	} {
-		path := filepath.Join(t.TempDir(), "sluice.yaml")
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
+		dir := t.TempDir()
+		path := filepath.Join(dir, "sluice.yaml")
+		files := map[string][]byte{"sluice.yaml": []byte(text), certificateFile: certificate, keyFile: key}
+		for file, content := range files {
+			if err := os.WriteFile(filepath.Join(dir, file), content, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		doc, err := config.Load(path, nil)
 		if err != nil {

@@ -84,13 +84,16 @@ func (b *bench) startSecureNginx(parameters string) (*contender, error) {
 	return c, nil
 }
 
+// secureListener is the tls setting of Sluice's listener.
+const secureListener = `    tls: { certificates: [{ certificate: ` + certificateFile + `, key: ` + keyFile + ` }], minimum: "1.3" }
+`
+
 func (b *bench) startSecureSluice() (*contender, error) {
 	g, err := b.newGateway("sluice")
 	if err != nil {
 		return nil, err
 	}
-	g.tls = fmt.Sprintf(`    tls: { certificates: [{ certificate: %s, key: %s }], minimum: "1.3" }
-`, certificateFile, keyFile)
+	g.tls = secureListener
 	c, err := b.startGateway(g, bareRoute)
 	if err != nil {
 		return nil, err
