@@ -15,6 +15,9 @@ func (p *passage) fail(err error) {
 		problem = message.Internal
 		p.log("error", err)
 	}
+	if problem.Source == message.SourceUpstream && grpcExpired(p.x) {
+		problem = message.UpstreamTimeout.WithDetail("the deadline of the call is over")
+	}
 	p.x.Deny(problem)
 }
 
@@ -87,11 +90,15 @@ func complete(resp *message.Response) bool {
 	return resp.Status >= 200 && resp.Status <= 599 || resp.Status == 101 && resp.Tunnel != nil
 }
 
-// answerProblem fills x.Response with the problem document (RFC 9457). Fields that
-// a policy has set before it refused stay.
+// answerProblem fills x.Response with the problem document (RFC 9457), or with what gRPC
+// has in its place. Fields that a policy has set before it refused stay.
 func (p *passage) answerProblem() {
 	x, problem := p.x, p.x.Problem()
 	p.closeAnswer()
+	if kind := grpcType(&x.Request); kind != "" {
+		answerGRPC(x, kind, problem)
+		return
+	}
 	x.Response.Status = problem.Status
 	x.Response.Header.Set("Content-Type", "application/problem+json")
 	x.Response.SetBody(appendProblem(nil, problem, x.Facts.RequestID))

@@ -63,7 +63,7 @@ func LogFields() []LogField {
 		{"endpoint", "string", false, "Address of the origin that was asked last."},
 		{"problem", "string", false, "Code of the problem with which the exchange ended."},
 		{"problem_source", "string", false, "Who is to blame for the problem: client, upstream, gateway or policy."},
-		{"status", "integer", true, "Status of the answer; that of the problem where nothing was sent; 0 where there is neither."},
+		{"status", "integer", true, "Status of the answer; that of the problem where nothing was sent, or where a refusal was sent as gRPC; 0 where there is neither."},
 		{"tries", "integer", false, "How often an origin was asked."},
 		{"bytes_in", "integer", true, "Bytes that came from the client, head included."},
 		{"bytes_out", "integer", true, "Bytes that were sent to the client, head included."},

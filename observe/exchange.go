@@ -47,9 +47,12 @@ func (m *RouteMetrics) Done(x *message.Exchange) {
 }
 
 // Status is the status that metrics and the access log show for an exchange: that
-// of its answer, or of its problem where there is no answer; 0 where there is
-// neither.
+// of its answer, or what its answer means, or that of its problem where there is no
+// answer; 0 where there is neither.
 func Status(x *message.Exchange) int {
+	if x.Response.Shown != 0 {
+		return x.Response.Shown
+	}
 	if x.Response.Status != 0 {
 		return x.Response.Status
 	}

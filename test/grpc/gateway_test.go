@@ -29,9 +29,19 @@ listeners:
 upstreams:
   - { name: h2c, endpoints: ["http://%s"], protocol: h2 }
   - { name: h2, endpoints: ["https://%s"], protocol: h2, tls: { authorities: origin.pem, server_name: example.com } }
+  - { name: gone, endpoints: ["http://%s"], protocol: h2 }
 routes:
   - { name: h2c, match: { host: h2c.example.com, path: "/**" }, upstream: h2c }
   - { name: h2, match: { host: h2.example.com, path: "/**" }, upstream: h2 }
+  - { name: gone, match: { host: gone.example.com, path: "/**" }, upstream: gone }
+  - name: locked
+    match: { host: locked.example.com, path: "/**" }
+    policies: [{ ip_rules: { allow: ["192.0.2.1"] } }]
+    upstream: h2c
+  - name: small
+    match: { host: small.example.com, path: "/**" }
+    policies: [{ request_limits: { body: 1KiB } }]
+    upstream: h2c
 `
 
 // gateway is the binary between grpc-go's clients and grpc-go's servers.
@@ -45,7 +55,7 @@ func start(t *testing.T) *gateway {
 	t.Helper()
 	folder := t.TempDir()
 	certificate := certificate(t, filepath.Join(folder, "origin.pem"))
-	var addresses [3]string
+	var addresses [4]string
 	for i := range addresses {
 		address, err := rig.FreeAddress()
 		if err != nil {
@@ -56,7 +66,7 @@ func start(t *testing.T) *gateway {
 	h2c := serve(t)
 	h2 := serve(t, grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
 	file := filepath.Join(folder, "sluice.yaml")
-	text := fmt.Sprintf(configuration, addresses[0], addresses[1], addresses[2], h2c, h2)
+	text := fmt.Sprintf(configuration, addresses[0], addresses[1], addresses[2], h2c, h2, addresses[3])
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

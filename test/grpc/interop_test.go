@@ -53,6 +53,7 @@ var calls = []call{
 	{"server_streaming", interop.DoServerStreaming},
 	{"ping_pong", interop.DoPingPong},
 	{"empty_stream", interop.DoEmptyStream},
+	{"timeout_on_sleeping_server", interop.DoTimeoutOnSleepingServer},
 	{"cancel_after_begin", interop.DoCancelAfterBegin},
 	{"cancel_after_first_response", interop.DoCancelAfterFirstResponse},
 	{"custom_metadata", interop.DoCustomMetadata},

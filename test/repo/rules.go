@@ -97,6 +97,7 @@ var Homes = map[string][]string{
 var TestHomes = map[string][]string{
 	"golang.org/x/net":                         {"wire/...", "test/..."},
 	"google.golang.org/grpc":                   {"test/grpc"},
+	"google.golang.org/genproto":               {"test/grpc"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"config", "test/...", "tools/..."},
 }
 

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"strconv"
+	"strings"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// GRPCDomain is the domain of the ErrorInfo with which refusals tell their code.
+const GRPCDomain = "sluice"
+
+// Codes of gRPC that refusals have.
+const (
+	grpcCancelled         = 1
+	grpcUnknown           = 2
+	grpcDeadlineExceeded  = 4
+	grpcPermissionDenied  = 7
+	grpcResourceExhausted = 8
+	grpcUnimplemented     = 12
+	grpcInternal          = 13
+	grpcUnavailable       = 14
+	grpcUnauthenticated   = 16
+)
+
+// grpcCode says with which code a status is told. It is the table that clients use for
+// answers without a code, but for what can be said better: 429 and 413 are exhausted
+// resources, 504 a deadline, and what never works is not called unknown.
+func grpcCode(status int) int {
+	switch status {
+	case 400, 414, 417, 431, 500, 508:
+		return grpcInternal
+	case 401:
+		return grpcUnauthenticated
+	case 403:
+		return grpcPermissionDenied
+	case 404, 405, 501, 505:
+		return grpcUnimplemented
+	case 413, 429:
+		return grpcResourceExhausted
+	case 408, 502, 503:
+		return grpcUnavailable
+	case 499:
+		return grpcCancelled
+	case 504:
+		return grpcDeadlineExceeded
+	}
+	return grpcUnknown
+}
+
+// grpcType is the media type of a request that is a gRPC call, without parameters, and ""
+// for all others. gRPC is not spoken over HTTP/1.
+func grpcType(req *message.Request) string {
+	const media = "application/grpc"
+	kind := req.Header.Get("Content-Type")
+	if len(kind) < len(media) || strings.HasPrefix(req.Protocol, "HTTP/1") || !message.EqualFold(kind[:len(media)], media) {
+		return ""
+	}
+	kind, _, _ = strings.Cut(kind, ";")
+	kind = message.TrimOWS(kind)
+	if len(kind) > len(media) && kind[len(media)] != '+' { // application/grpc-web is another protocol.
+		return ""
+	}
+	return kind
+}
+
+// answerGRPC fills x.Response with a problem as gRPC tells it: a head without a body, that
+// has what usually stands in the trailer ("Trailers-Only"). Logs and metrics show the
+// problem's status instead of the 200 that is sent.
+func answerGRPC(x *message.Exchange, kind string, problem *message.Problem) {
+	code, text := grpcCode(problem.Status), grpcText(problem)
+	x.Response.Status, x.Response.Shown = 200, problem.Status
+	h := &x.Response.Header
+	h.Set("Content-Type", kind)
+	h.Set("grpc-status", strconv.Itoa(code))
+	h.Set("grpc-message", string(appendPercent(nil, text)))
+	details := appendStatus(nil, code, text, problem, x.Facts.RequestID)
+	h.Set("grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(details))
+}
+
+// maxGRPCText is how much is told of what went wrong, in bytes: some clients refuse heads
+// of more than 8 KiB, and the text stands there twice, once with escapes.
+const maxGRPCText = 1024
+
+// grpcText is what a problem says to people, as valid UTF-8.
+func grpcText(problem *message.Problem) string {
+	text := problem.Title
+	if problem.Detail != "" {
+		text += ": " + problem.Detail
+	}
+	if len(text) > maxGRPCText {
+		text = text[:maxGRPCText]
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+// appendPercent appends a text as it stands in grpc-message: everything but printable
+// ASCII is escaped, and the percent sign.
+func appendPercent(out []byte, text string) []byte {
+	const hex = "0123456789ABCDEF"
+	for i := range len(text) {
+		if c := text[i]; c >= ' ' && c <= '~' && c != '%' {
+			out = append(out, c)
+		} else {
+			out = append(out, '%', hex[c>>4], hex[c&15])
+		}
+	}
+	return out
+}
+
+// appendStatus appends a google.rpc.Status with one detail, a google.rpc.ErrorInfo.
+func appendStatus(out []byte, code int, text string, problem *message.Problem, requestID string) []byte {
+	info := appendField(nil, 1, problem.Code)
+	info = appendField(info, 2, GRPCDomain)
+	info = appendEntry(info, "source", problem.Source.String())
+	info = appendEntry(info, "retry", problem.Retry.String())
+	if requestID != "" {
+		info = appendEntry(info, "request_id", strings.ToValidUTF8(requestID, "\ufffd"))
+	}
+	detail := appendField(nil, 1, "type.googleapis.com/google.rpc.ErrorInfo")
+	detail = appendField(detail, 2, string(info))
+
+	out = append(out, 1<<3|0) // A varint.
+	out = binary.AppendUvarint(out, uint64(code))
+	out = appendField(out, 2, text)
+	return appendField(out, 3, string(detail))
+}
+
+// appendEntry appends an entry of ErrorInfo's metadata, which is field 3.
+func appendEntry(out []byte, key, value string) []byte {
+	entry := appendField(nil, 1, key)
+	return appendField(out, 3, string(appendField(entry, 2, value)))
+}
+
+// appendField appends a field of bytes, a string or a message in the wire format of
+// protocol buffers. Numbers are below 16, so that they take one byte.
+func appendField(out []byte, number byte, value string) []byte {
+	out = append(out, number<<3|2)
+	out = binary.AppendUvarint(out, uint64(len(value)))
+	return append(out, value...)
+}
