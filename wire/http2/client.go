@@ -27,7 +27,8 @@ type ClientConn struct {
 // ConnPool hears of what becomes of a connection. Its methods are called without any lock, on any
 // goroutine.
 type ConnPool interface {
-	// Freed says that an exchange has ended: the connection can perhaps take another one.
+	// Freed says, once for each RoundTrip that opened a stream, that its exchange has ended: the
+	// connection can perhaps take another one. It may come behind Dead.
 	Freed(c *ClientConn)
 	// Dead says, once, that the connection is closed.
 	Dead(c *ClientConn)

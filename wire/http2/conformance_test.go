@@ -278,6 +278,8 @@ var conformanceCases = []conformanceCase{
 	{"RFC 7541 2.3.3", "a name's index that is not in the table", frame(frameHeaders, endBoth, 1, pseudo("GET", "/")+"\x7f\x10\x01a"), "goaway COMPRESSION_ERROR"},
 	{"RFC 7541 4.2", "the size changes at the start", frame(frameHeaders, endBoth, 1, "\x20"+pseudo("GET", "/")), "headers 1 200"},
 	{"RFC 7541 4.2", "the size changes twice at the start", frame(frameHeaders, endBoth, 1, "\x20\x3f\xe1\x1f"+pseudo("GET", "/")), "headers 1 200"},
+	{"RFC 7541 4.2", "the size changes twice while the table has entries", frame(frameHeaders, endBoth, 1, pseudo("GET", "/")+indexedField("x", "y")) + frame(frameHeaders, endBoth, 3, "\x3f\xe0\x1f\x3f\xe1\x1f"+pseudo("GET", "/")+"\xbe"), "headers 3 200"},
+	{"RFC 7541 4.2", "the size changes three times", frame(frameHeaders, endBoth, 1, "\x20\x20\x20"+pseudo("GET", "/")), "goaway COMPRESSION_ERROR"},
 	{"RFC 7541 4.2", "the size changes at the end", frame(frameHeaders, endBoth, 1, pseudo("GET", "/")+"\x20"), "goaway COMPRESSION_ERROR"},
 	{"RFC 7541 4.2", "the size changes behind an entry", frame(frameHeaders, endBoth, 1, pseudo("GET", "/")+indexedField("x", "y")+"\x20"), "goaway COMPRESSION_ERROR"},
 	{"RFC 7541 5.1", "an integer that is too large", frame(frameHeaders, endBoth, 1, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), "goaway COMPRESSION_ERROR"},

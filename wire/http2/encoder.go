@@ -58,7 +58,9 @@ func (e *encoder) begin(out []byte) []byte {
 	}
 	e.resize = false
 	if e.least < e.max {
-		out = appendInt(out, 0x20, 5, e.least)
+		// Smaller than it would have to be: some decoders take a second change only while
+		// the table is empty.
+		out = append(out, 0x20)
 	}
 	e.least = e.max
 	return appendInt(out, 0x20, 5, e.max)

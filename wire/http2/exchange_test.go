@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"testing"
@@ -256,17 +257,68 @@ func TestBackPressure(t *testing.T) {
 	if p.data[1] != 80 {
 		t.Errorf("%d", p.data[1])
 	}
-	// What is above the window ends the stream.
-	p = dialRaw(t, g.address()).send(greeting, postFrame(1, "/wait"))
-	hold2 := make(chan struct{})
-	defer close(hold2)
-	g2 := serve(t, Limits{StreamWindow: 70_000}, handlerFunc(func(x *message.Exchange) { <-hold2 }))
-	_ = p
-	p = dialRaw(t, g2.address()).send(greeting, postFrame(1, "/"))
+}
+
+// What is above the window ends the stream.
+func TestStreamWindowIsEnforced(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	g := serve(t, Limits{StreamWindow: 70_000}, handlerFunc(func(x *message.Exchange) { <-hold }))
+	p := dialRaw(t, g.address()).send(greeting, postFrame(1, "/"))
 	for range 8 {
-		p.send(dataFrame(1, false, chunk))
+		p.send(dataFrame(1, false, strings.Repeat("x", 10_000)))
 	}
 	p.until("reset 1 FLOW_CONTROL_ERROR")
+	close(hold)
+}
+
+// Who has found out what the client speaks hands over what was read.
+func TestServeConnAfter(t *testing.T) {
+	t.Parallel()
+	const more = emptySettings
+	for read := range len(preface + more) {
+		s := NewServer("test", Limits{}, hello)
+		near, far := net.Pipe()
+		done := make(chan struct{})
+		s.Admit()
+		go func() {
+			defer close(done)
+			s.ServeConnAfter(near, []byte((preface + more)[:read]), netip.MustParseAddrPort("192.0.2.1:5"))
+		}()
+		p := newRawPeer(t, far)
+		go p.send((preface + more)[read:], getFrame(1, "/"))
+		p.until("end 1")
+		_ = far.Close()
+		<-done
+		if s.Connections() != 0 {
+			t.Error("a connection is left")
+		}
+	}
+}
+
+// What went over the wire is counted, and who is there is known.
+func TestFactsOfAnExchange(t *testing.T) {
+	t.Parallel()
+	type facts struct {
+		in, out int64
+		client  message.Client
+		shard   uint32
+	}
+	got := make(chan facts, 1)
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+		_, _ = x.Request.ReadBody(1 << 20)
+		_ = say(x, 200, strings.Repeat("x", 50_000))
+		got <- facts{x.Wire().BytesIn(), x.Wire().BytesOut(), x.Client, x.Shard}
+	}))
+	p := dialRaw(t, g.address()).send(greeting, postFrame(1, "/"), dataFrame(1, true, strings.Repeat("y", 1000)))
+	p.until("end 1")
+	f := <-got
+	if f.in < 1000+50 || f.in > 1200 || f.out < 50_000 || f.out > 50_200 || f.shard == 0 {
+		t.Errorf("%+v", f)
+	}
+	if f.client.Listener != "test" || f.client.AddressText != "127.0.0.1" || !f.client.Peer.IsValid() || f.client.TLS != nil {
+		t.Errorf("%+v", f.client)
+	}
 }
 
 // The window of the connection bounds all streams together.

@@ -10,7 +10,7 @@ import (
 
 // quickLimits are small, so that a test need not send much.
 var quickLimits = Limits{Streams: 8, Floods: Floods{
-	Resets: 20, EmptyData: 10, Pings: 10, Settings: 5, Priorities: 10, WindowUpdates: 30, Unknown: 10, Queue: 50,
+	Resets: 20, EmptyData: 10, Pings: 10, Settings: 5, Priorities: 10, WindowUpdates: 30, Unknown: 30, Queue: 50,
 }}
 
 // Each flood ends its connection with ENHANCE_YOUR_CALM and is counted; what stays below the limit
@@ -51,10 +51,10 @@ func TestFloods(t *testing.T) {
 		{"PRIORITY_UPDATE", FloodPriority, "", func(int) string { return frame(framePriorityUpdate, 0, 0, u32(1)+"u=1") }, 20},
 		{"WINDOW_UPDATE of the connection", FloodWindowUpdate, "", func(int) string { return windowFrame(0, 1) }, 60},
 		{"WINDOW_UPDATE of a stream", FloodWindowUpdate, getFrame(1, "/wait"), func(int) string { return windowFrame(1, 1) }, 60},
-		{"frames of unknown kinds", FloodUnknown, "", func(int) string { return frame(0x77, 0, 0, "") }, 20},
-		{"GOAWAY", FloodUnknown, "", func(int) string { return frame(frameGoAway, 0, 0, u32(0)+u32(0)) }, 20},
-		{"RST_STREAM of streams that have ended", FloodUnknown, getFrame(1, "/wait") + resetFrame(1, 8), func(int) string { return resetFrame(1, 8) }, 20},
-		{"answers to PING that nobody asked for", FloodUnknown, "", func(int) string { return frame(framePing, flagAck, 0, "12345678") }, 20},
+		{"frames of unknown kinds", FloodUnknown, "", func(int) string { return frame(0x77, 0, 0, "") }, 60},
+		{"GOAWAY", FloodUnknown, "", func(int) string { return frame(frameGoAway, 0, 0, u32(0)+u32(0)) }, 60},
+		{"RST_STREAM of streams that have ended", FloodUnknown, getFrame(1, "/wait") + resetFrame(1, 8), func(int) string { return resetFrame(1, 8) }, 60},
+		{"answers to PING that nobody asked for", FloodUnknown, "", func(int) string { return frame(framePing, flagAck, 0, "12345678") }, 60},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -67,7 +67,11 @@ func (h *head) begin(kind headKind, fields *message.Header, maxBytes, maxFields 
 // knows the table any more (RFC 7541 §2.2).
 func (l *link) decodeBlock(block []byte) *fault {
 	r := &l.reader
-	if !updatesFirst(block) {
+	block, f := r.resizeTable(block)
+	if f != nil {
+		return f
+	}
+	if !fieldsOnly(block) {
 		return broken(CompressionError, "the size of the header table changes behind a field")
 	}
 	if _, err := r.decoder.Write(block); err != nil {
@@ -80,24 +84,32 @@ func (l *link) decodeBlock(block []byte) *fault {
 	return nil
 }
 
-// updatesFirst says whether changes of the table's size stand before all fields (RFC 7541
-// §4.2). The decoder looks at that only while its table has entries. It walks over the fields
-// without decoding them, and leaves what is cut short to the decoder.
-func updatesFirst(block []byte) bool {
-	for first := true; len(block) > 0; {
+// resizeTable does the changes of the table's size at the start of a block (RFC 7541 §4.2), of which
+// there may be two; the decoder takes a second one only while its table is empty.
+func (r *reader) resizeTable(block []byte) (rest []byte, f *fault) {
+	for changes := 0; len(block) > 0 && block[0]&0xe0 == 0x20; changes++ {
+		size, rest, ok := walkInt(block, 5)
+		if !ok || size > tableSize || changes == 2 {
+			return nil, broken(CompressionError, "the size of the header table changes too much or too often")
+		}
+		r.decoder.SetMaxDynamicTableSize(uint32(size))
+		block = rest
+	}
+	return block, nil
+}
+
+// fieldsOnly says whether no change of the table's size stands behind a field. The decoder looks at
+// that only while its table has entries. It walks over the fields without decoding them, and
+// leaves what is cut short to the decoder.
+func fieldsOnly(block []byte) bool {
+	for len(block) > 0 {
 		b := block[0]
 		var ok bool
 		switch {
 		case b&0x80 != 0:
 			_, block, ok = walkInt(block, 7)
 		case b&0xe0 == 0x20:
-			if !first {
-				return false
-			}
-			if _, block, ok = walkInt(block, 5); !ok {
-				return true
-			}
-			continue
+			return false
 		case b&0xc0 == 0x40:
 			block, ok = walkLiteral(block, 6)
 		default:
@@ -106,7 +118,6 @@ func updatesFirst(block []byte) bool {
 		if !ok {
 			return true
 		}
-		first = false
 	}
 	return true
 }

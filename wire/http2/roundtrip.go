@@ -31,10 +31,10 @@ func (f *Failure) Error() string {
 
 func (f *Failure) Unwrap() error { return f.Problem }
 
-// resetError is the cause of a failure: what the origin said.
-type resetError struct{ code ErrCode }
+// ResetError is the cause of a failure: what the origin said.
+type ResetError struct{ Code ErrCode }
 
-func (e resetError) Error() string { return "http2: the origin reset the stream: " + e.code.String() }
+func (e ResetError) Error() string { return "http2: the origin reset the stream: " + e.Code.String() }
 
 // Why a request cannot be sent over a connection.
 var (
@@ -299,9 +299,9 @@ func (s *clientStream) failure() *Failure {
 	case s.why != "":
 		f.Problem, f.Answered = message.UpstreamMalformed.WithDetail(s.why), true
 	case s.unprocessed:
-		f.Problem, f.Refused, f.Cause = message.UpstreamClosed, true, resetError{RefusedStream}
+		f.Problem, f.Refused, f.Cause = message.UpstreamClosed, true, ResetError{RefusedStream}
 	case s.resetByPeer:
-		f.Problem, f.Refused, f.Cause = message.UpstreamClosed, s.resetCode == RefusedStream, resetError{s.resetCode}
+		f.Problem, f.Refused, f.Cause = message.UpstreamClosed, s.resetCode == RefusedStream, ResetError{s.resetCode}
 	default:
 		f.Problem, f.Cause = message.UpstreamClosed, errClosed
 	}
