@@ -192,9 +192,8 @@ func Refuse(conn *net.UnixConn, why string) error { return sendNote(conn, note{R
 // Receive takes the sockets that the process at the other end offers, and adds them to
 // the inheritance. Ready must follow.
 func (i *Inheritance) Receive(conn *net.UnixConn) (pid int, err error) {
-	if err := sendNote(conn, note{Version: handoverVersion, PID: os.Getpid()}, nil); err != nil {
-		return 0, fmt.Errorf("listen: taking over: %w", err)
-	}
+	// What is wrong with sending shows in reading: a refusal may wait to be read.
+	_ = sendNote(conn, note{Version: handoverVersion, PID: os.Getpid()}, nil)
 	head, _, err := readNote(conn)
 	if err == nil && (head.Sockets < 0 || head.Sockets > mostSockets) {
 		err = fmt.Errorf("%d sockets are offered", head.Sockets)

@@ -102,6 +102,9 @@ func (f *family) startWith(env []string, files []*os.File, arguments ...string) 
 	cmd := exec.Command("sh", append([]string{"-c", script, path, "serve"}, arguments...)...)
 	cmd.Dir, cmd.Env, cmd.ExtraFiles = f.dir, append(os.Environ(), env...), files
 	cmd.Stdout, cmd.Stderr = log, log
+	if f.group != 0 && errors.Is(syscall.Kill(-f.group, 0), syscall.ESRCH) {
+		f.group = 0 // All have ended.
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pgid: f.group}
 	if err := cmd.Start(); err != nil {
 		f.t.Fatal(err)
