@@ -9,13 +9,16 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/interop"
 	pb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/orca"
 
 	"github.com/sluice-gateway/sluice/test/rig"
@@ -23,6 +26,7 @@ import (
 
 const configuration = `
 admin: { address: "%s" }
+telemetry: { access_log: {} }
 listeners:
   - { name: plain, address: "%s", protocols: [http/1.1, h2] }
   - { name: secure, address: "%s", tls: { self_signed: true } }
@@ -48,6 +52,7 @@ routes:
 type gateway struct {
 	*rig.Gateway
 	plain, secure string
+	cancelled     *atomic.Int64 // calls of which the origins know that they were cancelled
 }
 
 // start runs a gateway with an origin in clear text and one over TLS.
@@ -63,8 +68,9 @@ func start(t *testing.T) *gateway {
 		}
 		addresses[i] = address
 	}
-	h2c := serve(t)
-	h2 := serve(t, grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
+	cancelled := new(atomic.Int64)
+	h2c := serve(t, cancelled)
+	h2 := serve(t, cancelled, grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
 	file := filepath.Join(folder, "sluice.yaml")
 	text := fmt.Sprintf(configuration, addresses[0], addresses[1], addresses[2], h2c, h2, addresses[3])
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -78,25 +84,50 @@ func start(t *testing.T) *gateway {
 	if err := g.Ready(); err != nil {
 		t.Fatal(err, g.Log())
 	}
-	return &gateway{Gateway: g, plain: addresses[1], secure: addresses[2]}
+	return &gateway{Gateway: g, plain: addresses[1], secure: addresses[2], cancelled: cancelled}
 }
 
 // serve starts grpc-go's interop server and returns its address.
-func serve(t *testing.T, options ...grpc.ServerOption) string {
+func serve(t *testing.T, cancelled *atomic.Int64, options ...grpc.ServerOption) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer(append(options, orca.CallMetricsServerOption(nil))...)
-	pb.RegisterTestServiceServer(server, service{interop.NewTestServer()})
+	pb.RegisterTestServiceServer(server, service{interop.NewTestServer(), cancelled})
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 	return listener.Addr().String()
 }
 
-// service is grpc-go's, which does not tell its name where a case asks for it.
-type service struct{ pb.TestServiceServer }
+// service is grpc-go's, which does not tell its name where a case asks for it, and has no
+// call that waits.
+type service struct {
+	pb.TestServiceServer
+	cancelled *atomic.Int64
+}
+
+// untilCancelled is a type of payload for which there is one message, that says in the
+// header how much time is left, and then nothing until the call is cancelled.
+const untilCancelled pb.PayloadType = 77
+
+func (s service) StreamingOutputCall(request *pb.StreamingOutputCallRequest, stream pb.TestService_StreamingOutputCallServer) error {
+	if request.GetResponseType() != untilCancelled {
+		return s.TestServiceServer.StreamingOutputCall(request, stream)
+	}
+	if deadline, ok := stream.Context().Deadline(); ok {
+		if err := stream.SetHeader(metadata.Pairs("x-left", time.Until(deadline).String())); err != nil {
+			return err
+		}
+	}
+	if err := stream.Send(&pb.StreamingOutputCallResponse{}); err != nil {
+		return err
+	}
+	<-stream.Context().Done()
+	s.cancelled.Add(1)
+	return stream.Context().Err()
+}
 
 func (s service) UnaryCall(ctx context.Context, request *pb.SimpleRequest) (*pb.SimpleResponse, error) {
 	answer, err := s.TestServiceServer.UnaryCall(ctx, request)
