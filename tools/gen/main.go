@@ -151,8 +151,9 @@ func problemsPage(all []member) []byte {
 	b.WriteString(`# Problems
 
 Every answer that the gateway makes up itself because something went wrong is a problem document (RFC 9457) with a
-` + "`code`" + ` from this table. Codes are stable: programs may rely on them. The status 499 is never sent; it stands in logs
-and metrics where the client did not get an answer.
+` + "`code`" + ` from this table; a [call of gRPC](grpc.md#refusals) gets the same code in a status of gRPC. Codes are stable:
+programs may rely on them. The status 499 is never sent; it stands in logs and metrics where the client did not get an
+answer.
 
 "Fault of" says who has to change something; "Try again" whether the same request may succeed later.
 
