@@ -467,5 +467,5 @@ func (c *serverConn) reset() {
 
 const (
 	lingerTime  = 2 * time.Second
-	lingerBytes = 1 << 20
+	lingerBytes = 16 << 20
 )
