@@ -8,8 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	xhttp2 "golang.org/x/net/http2"
-
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -39,7 +37,7 @@ func forward(c *ClientConn) handlerFunc {
 // The twin on both sides, and we in between.
 func TestChain(t *testing.T) {
 	t.Parallel()
-	o := newOrigin(t, &xhttp2.Server{}, twinEcho)
+	o := newOrigin(t, 0, twinEcho)
 	c, _ := o.connect(t, ClientLimits{})
 	g := serve(t, Limits{}, forward(c))
 	tr := g.transport()
@@ -49,7 +47,7 @@ func TestChain(t *testing.T) {
 		all.Go(func() {
 			room <- struct{}{}
 			defer func() { <-room }()
-			want := pattern(i * 811)
+			want := pattern(i * 401)
 			var body io.Reader = bytes.NewReader(want)
 			if i%2 == 0 {
 				body = io.MultiReader(body)
@@ -69,7 +67,7 @@ func TestChain(t *testing.T) {
 // Clients that leave in the middle leave nothing behind.
 func TestChainWithClientsThatLeave(t *testing.T) {
 	t.Parallel()
-	o := newOrigin(t, &xhttp2.Server{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o := newOrigin(t, 0, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/silent":
 			<-r.Context().Done()

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	xhttp2 "golang.org/x/net/http2"
-
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -294,8 +292,8 @@ func TestUploadThatFails(t *testing.T) {
 // An origin that answers before it has read everything stops the upload.
 func TestEarlyAnswer(t *testing.T) {
 	t.Parallel()
-	o := newOrigin(t, &xhttp2.Server{}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Error(w, "enough", 413)
+	o := newOrigin(t, 0, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "enough", http.StatusRequestEntityTooLarge)
 	}))
 	c, _ := o.connect(t, ClientLimits{})
 	w := new(quietWire)

@@ -20,8 +20,6 @@ import (
 	"testing"
 	"time"
 
-	xhttp2 "golang.org/x/net/http2"
-
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -359,8 +357,7 @@ func TestOverTLS(t *testing.T) {
 		x.Response.Header.Append("X-Scheme", x.Request.Scheme)
 		echo(x)
 	}), config)
-	tr := &xhttp2.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	defer tr.CloseIdleConnections()
+	tr := secureTransport(t)
 	for _, size := range []int{0, 100, 100_000, 2_000_000} {
 		want := pattern(size)
 		resp, got := get(t, tr, "POST", "https://"+g.address()+"/", bytes.NewReader(want))

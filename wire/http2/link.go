@@ -47,11 +47,13 @@ type link struct {
 	failing bool   // a GOAWAY with an error is on its way: nothing more is sent behind it
 	ended   recent // streams that have ended
 
-	ticker   *time.Timer
-	far      bool  // the ticker sleeps for long, because there are no streams
-	idleFrom int64 // clock since which there are none; 0 is unknown
-	partFrom atomic.Int64
-	lastRead atomic.Int64 // clock
+	ticker    *time.Timer
+	largeHeld bool  // the reader waits with a large buffer
+	nudged    bool  // it was woken to give it back
+	far       bool  // the ticker sleeps for long, because there are no streams
+	idleFrom  int64 // clock since which there are none; 0 is unknown
+	partFrom  atomic.Int64
+	lastRead  atomic.Int64 // clock
 }
 
 // end is what a client's and a server's end do differently. Its methods are called on the
@@ -139,6 +141,10 @@ func (l *link) tick() {
 		l.idleFrom = 0
 	} else if l.idleFrom == 0 {
 		l.idleFrom = now
+	}
+	if len(l.streams) == 0 && l.largeHeld && !l.failing && !l.reader.leaving {
+		l.largeHeld, l.nudged = false, true // The reader waits with a large buffer and nothing to read.
+		_ = l.nc.SetReadDeadline(time.Unix(1, 0))
 	}
 	soon := l.end.onTick(now)
 	next := l.tickEvery()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/net/http2/hpack"
 
@@ -97,6 +98,9 @@ func (l *link) fill(n int) error {
 		m, err := l.nc.Read(r.buf[r.w:])
 		r.w += m
 		if m == 0 && err != nil {
+			if l.wasNudged() {
+				continue
+			}
 			return err
 		}
 		l.lastRead.Store(clock())
@@ -116,12 +120,25 @@ func (l *link) beforeWait() {
 	l.mu.Lock()
 	l.kick()
 	quiet := len(l.streams) == 0
+	l.largeHeld = !quiet
 	l.mu.Unlock()
 	if quiet {
 		r.release()
 	} else if len(r.buf) == len(r.small) {
 		r.grow(len(readBuffer{}))
 	}
+}
+
+// wasNudged says whether the reader was woken only to give its buffer back, and lets it wait
+// again.
+func (l *link) wasNudged() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.nudged || l.closed || l.failing || l.reader.leaving {
+		return false
+	}
+	l.nudged = false
+	return l.nc.SetReadDeadline(time.Time{}) == nil
 }
 
 // partWait is called when part of a frame or of a head is there: from here on the

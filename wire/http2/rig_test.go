@@ -2,7 +2,6 @@ package http2
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -14,8 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	xhttp2 "golang.org/x/net/http2"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -130,20 +127,6 @@ func serveTLS(t testing.TB, limits Limits, handler message.Handler, config *tls.
 }
 
 func (g *gateway) address() string { return g.socket.Addr().String() }
-
-// transport is the twin: a client that somebody else wrote.
-func (g *gateway) transport() *xhttp2.Transport {
-	tr := &xhttp2.Transport{
-		AllowHTTP:          true,
-		DisableCompression: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, network, addr)
-		},
-	}
-	g.t.Cleanup(tr.CloseIdleConnections)
-	return tr
-}
 
 func (g *gateway) url(path string) string { return "http://" + g.address() + path }
 
