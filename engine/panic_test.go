@@ -61,7 +61,7 @@ func TestPanics(t *testing.T) {
 			events: []string{"a request", "c request", "c response 200", "a response 200", "c done", "a done"}},
 		"body at its close": {response: wraps("Close"), status: 200, code: "", in: "bad", aborted: true,
 			events: []string{"a request", "c request", "c response 200", "a response 200", "c done", "a done"}},
-		"nil": {request: func(*message.Exchange) message.Verdict { var m map[string]int; m["x"]++; return 0 }, status: 500, code: "policy_panic", in: "bad",
+		"nil": {request: func(*message.Exchange) message.Verdict { var x *message.Exchange; return x.Deny(nil) }, status: 500, code: "policy_panic", in: "bad",
 			events: []string{"a request", "a response 500", "a done"}},
 		"after another panic": {request: panics, done: func(*message.Exchange) { panic("another") }, status: 500, code: "policy_panic", in: "bad",
 			events: []string{"a request", "a response 500", "a done"}},

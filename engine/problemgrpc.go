@@ -122,7 +122,7 @@ func appendStatus(out []byte, code int, text string, problem *message.Problem, r
 	detail := appendField(nil, 1, "type.googleapis.com/google.rpc.ErrorInfo")
 	detail = appendField(detail, 2, string(info))
 
-	out = append(out, 1<<3|0) // A varint.
+	out = append(out, 1<<3) // Field 1, a varint (wire type 0).
 	out = binary.AppendUvarint(out, uint64(code))
 	out = appendField(out, 2, text)
 	return appendField(out, 3, string(detail))

@@ -127,7 +127,6 @@ var helloBody = []byte("hello")
 
 // wire is a client: it keeps what it was answered.
 type wire struct {
-	answers []string // heads and bodies of what was sent, the last one may be a part
 	status  int
 	header  message.Header
 	body    []byte

@@ -344,7 +344,7 @@ func TestBody(t *testing.T) {
 		if r := body.(message.Ready); !r.Ready() {
 			t.Errorf("%s: the end is ready", c)
 		}
-		if body.Close() != nil || body.Close() != nil || inner.closed == 0 {
+		if errors.Join(body.Close(), body.Close()) != nil || inner.closed == 0 { // Twice: it must bear that.
 			t.Errorf("%s: the inner body is not closed", c)
 		}
 		if _, err := body.Next(); err != io.EOF {

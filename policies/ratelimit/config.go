@@ -156,7 +156,7 @@ func newLimit(name string, requests int64, per unit.Duration, burst int64) (limi
 	}
 	l.tolerance = l.interval*burst + l.interval/1024
 	if !isSimple(name) {
-		return l, fmt.Errorf("the name %q has characters other than letters, digits and - _ . :", name)
+		return l, fmt.Errorf("the name %q has characters other than letters, digits, dot, colon, hyphen and underscore", name)
 	}
 	return l, nil
 }
