@@ -102,11 +102,11 @@ func (b *bench) startSluice(name, rest string, env ...string) (*contender, error
 		return nil, err
 	}
 	g.env = env
-	return b.startGateway(g, rest)
+	return b.startGateway(g, b.origin, rest)
 }
 
-func (b *bench) startGateway(g gateway, rest string) (*contender, error) {
-	config := g.head(b.origin) + rest
+func (b *bench) startGateway(g gateway, origin, rest string) (*contender, error) {
+	config := g.head(origin) + rest
 	if err := os.WriteFile(g.config, []byte(config), 0o644); err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ func TestConfigurationsHold(t *testing.T) {
 	secure := gateway{listen: g.listen, admin: g.admin, tls: secureListener}
 	for name, text := range map[string]string{
 		"bare":     head + bareRoute,
+		"upgrades": head + webSocketRoute,
 		"secure":   secure.head("127.0.0.1:8081") + bareRoute,
 		"governed": head + governed("/tmp/access.log"),
 		"routes":   string(g.routesFile("127.0.0.1:8081", 20).text),

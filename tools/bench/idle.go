@@ -38,7 +38,7 @@ func (b *bench) idle() (section, error) {
 		return s, err
 	}
 	for _, c := range []*contender{sluice, nginx} {
-		cost, err := b.holdIdle(c, n)
+		cost, err := b.holdIdle(c, n, talk{askOnce, askOnce})
 		if err != nil {
 			return s, fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -84,7 +84,13 @@ type idleCost struct {
 	failed        int
 }
 
-func (b *bench) holdIdle(c *contender, n int) (idleCost, error) {
+// talk is what a connection says when it is new, and later, to see that it lives.
+type talk struct {
+	first, again func(net.Conn, *bufio.Reader) error
+}
+
+// holdIdle opens connections, lets each talk, and looks at what they cost together.
+func (b *bench) holdIdle(c *contender, n int, t talk) (idleCost, error) {
 	// What is allocated once at the first requests is not the connections' fault.
 	warm := c.load
 	warm.connections, warm.duration = 1, time.Second
@@ -112,7 +118,7 @@ func (b *bench) holdIdle(c *contender, n int) (idleCost, error) {
 		conn, err := net.DialTimeout("tcp", c.address, 5*time.Second)
 		if err == nil {
 			held = append(held, conn)
-			err = askOnce(conn, reader)
+			err = t.first(conn, reader)
 		}
 		if err != nil {
 			cost.failed++
@@ -133,7 +139,7 @@ func (b *bench) holdIdle(c *contender, n int) (idleCost, error) {
 	}
 	// A connection that the proxy has closed meanwhile would be no idle one.
 	for _, conn := range held {
-		if err := askOnce(conn, reader); err != nil {
+		if err := t.again(conn, reader); err != nil {
 			cost.failed++
 		}
 	}

@@ -94,7 +94,7 @@ func (b *bench) startSecureSluice() (*contender, error) {
 		return nil, err
 	}
 	g.tls = secureListener
-	c, err := b.startGateway(g, bareRoute)
+	c, err := b.startGateway(g, b.origin, bareRoute)
 	if err != nil {
 		return nil, err
 	}
