@@ -188,8 +188,11 @@ func (p *passage) vouch(f forwarded) {
 		h.Append("X-Forwarded-Host", host)
 	}
 	via := p.engine.via11
-	if x.Request.Protocol == "HTTP/1.0" {
+	switch x.Request.Protocol {
+	case "HTTP/1.0":
 		via = p.engine.via10
+	case "HTTP/2":
+		via = p.engine.via20
 	}
 	h.Append("Via", via)
 }

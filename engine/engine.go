@@ -24,6 +24,7 @@ type Engine struct {
 	faults  observe.LogLimiter
 	via10   string
 	via11   string
+	via20   string
 	name    string // our pseudonym in Via, one for each process
 
 	challenge func(host, path string) (answer string, ok bool)
@@ -45,6 +46,7 @@ func New(gateway *observe.Gateway, logger *slog.Logger) *Engine {
 		name:    name,
 		via10:   "1.0 " + name,
 		via11:   "1.1 " + name,
+		via20:   "2 " + name,
 	}
 }
 

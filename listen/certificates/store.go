@@ -257,12 +257,14 @@ func (st *state) pairs() []*pair {
 func (s *Store) build(st *state) {
 	st.table = newTable(st.pairs(), st.spec.Default)
 	c := &tls.Config{
-		Time:             s.env.Now,
-		GetCertificate:   s.certificate,
-		MinVersion:       tls.VersionTLS12,
-		CipherSuites:     suites,
-		CurvePreferences: curves,
-		NextProtos:       slices.Clone(st.spec.Protocols),
+		// A record is a system call: as large as what is written, not as a segment.
+		DynamicRecordSizingDisabled: true,
+		Time:                        s.env.Now,
+		GetCertificate:              s.certificate,
+		MinVersion:                  tls.VersionTLS12,
+		CipherSuites:                suites,
+		CurvePreferences:            curves,
+		NextProtos:                  slices.Clone(st.spec.Protocols),
 	}
 	if st.spec.Minimum != 0 {
 		c.MinVersion = st.spec.Minimum
