@@ -255,7 +255,7 @@ func (c *ClientConn) onHead(id uint32, block []byte, endStream bool) *fault {
 	defer l.mu.Unlock()
 	s = l.streams[id]
 	if s == nil || s.reset { // It was under way when the stream ended.
-		return l.spend(FloodUnknown)
+		return l.spendLate()
 	}
 	return s.client.takeHead(h, fields, endStream)
 }

@@ -141,6 +141,7 @@ func (s *clientStream) resetLocked(code ErrCode) {
 		return
 	}
 	s.resetByUs = true
+	l.floods.expectLate()
 	if !l.closed && !l.failing && !(s.sendEnd && s.in.ended) {
 		l.writer.out = appendReset(l.writer.open(), s.id, code)
 		l.kick()

@@ -80,7 +80,18 @@ type floods struct {
 	left   [FloodUnknown + 1]int32 // in halves
 	full   [FloodUnknown + 1]int32
 	filled int64 // clock of the last time that they were filled
+	late   int32 // frames that may come yet on streams that we have reset
 }
+
+// What the peer had under way when we reset a stream is no flood (RFC 9113 §5.1): each
+// reset of ours pays for as many frames as a stream's window may hold, and a few more.
+const (
+	lateFrames = 64
+	mostLate   = 1 << 16
+)
+
+// expectLate is called when we reset a stream.
+func (f *floods) expectLate() { f.late = min(f.late+lateFrames, mostLate) }
 
 func (f *floods) init(limits *Floods, now int64) {
 	for kind, n := range [...]int{

@@ -296,6 +296,15 @@ func (l *link) spend(kind Flood) *fault {
 	return l.flood(kind, "too many frames: "+kind.String())
 }
 
+// spendLate counts a frame that was under way when its stream ended.
+func (l *link) spendLate() *fault {
+	if l.floods.late > 0 {
+		l.floods.late--
+		return nil
+	}
+	return l.spend(FloodUnknown)
+}
+
 // credit gives window of the connection back to the peer, when it is worth a frame.
 func (l *link) credit(n int64) {
 	l.recvCredit += n

@@ -433,7 +433,7 @@ func (l *link) onData(h frameHeader, payload []byte) *fault {
 	case s.reset || in.ended:
 		l.credit(size)
 		if s.resetByUs {
-			return l.spend(FloodUnknown)
+			return l.spendLate()
 		}
 		return spoiled(h.id, StreamClosed, "data behind the end of a stream")
 	case !s.headSeen:
@@ -474,7 +474,7 @@ func (l *link) dataNowhere(id uint32) *fault {
 		return broken(ProtocolError, "data for a stream that was never opened")
 	}
 	if e, ok := l.ended.find(id); ok && e.byReset {
-		return l.spend(FloodUnknown) // It was under way when we reset the stream.
+		return l.spendLate() // It was under way when we reset the stream.
 	}
 	if f := l.spend(FloodUnknown); f != nil {
 		return f
@@ -491,7 +491,7 @@ func (l *link) onReset(h frameHeader, payload []byte) *fault {
 	l.mu.Lock()
 	s := l.streams[h.id]
 	if s == nil || s.reset {
-		f := l.spend(FloodUnknown)
+		f := l.spendLate()
 		l.mu.Unlock()
 		return f
 	}

@@ -418,7 +418,7 @@ func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
 	defer l.mu.Unlock()
 	s := l.streams[id] // It may have ended meanwhile.
 	if s == nil || s.resetByUs {
-		return l.spend(FloodUnknown)
+		return l.spendLate()
 	}
 	in := &s.in
 	switch {

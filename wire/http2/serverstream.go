@@ -97,6 +97,7 @@ func (s *serverStream) finish() {
 		if !s.sendEnd || !s.in.ended {
 			l.writer.out = appendReset(l.writer.open(), s.id, code)
 			s.resetByUs = true
+			l.floods.expectLate()
 			l.kick()
 		}
 		if s.sendEnd {
