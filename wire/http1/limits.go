@@ -23,9 +23,6 @@ type Limits struct {
 // a connection; what is longer costs the connection.
 const UnreadBody = 64 << 10
 
-// DefaultLimits are the limits of a server for which nothing was said.
-func DefaultLimits() Limits { return Limits{}.withDefaults() }
-
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.RequestLine, 8<<10)
 	setDefault(&l.HeaderBytes, 32<<10)

@@ -42,7 +42,7 @@ func NewClientConn(nc net.Conn, limits *ClientLimits, counters *Counters, pool C
 	l := &c.link
 	l.counters, l.workers = counters, &c.workers
 	l.init(nc, c, limits.bounds())
-	l.reader.start(nil)
+	l.reader.start()
 	c.workers.join()
 	c.greet()
 	l.startTicker()

@@ -14,7 +14,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/netip"
 	"net/textproto"
 	"strings"
 	"testing"
@@ -268,30 +267,6 @@ func TestStreamWindowIsEnforced(t *testing.T) {
 	}
 	p.until("reset 1 FLOW_CONTROL_ERROR")
 	close(hold)
-}
-
-// Who has found out what the client speaks hands over what was read.
-func TestServeConnAfter(t *testing.T) {
-	t.Parallel()
-	const more = emptySettings
-	for read := range len(preface + more) {
-		s := NewServer("test", Limits{}, hello)
-		near, far := net.Pipe()
-		done := make(chan struct{})
-		s.Admit()
-		go func() {
-			defer close(done)
-			s.ServeConnAfter(near, []byte((preface + more)[:read]), netip.MustParseAddrPort("192.0.2.1:5"))
-		}()
-		p := newRawPeer(t, far)
-		go p.send((preface + more)[read:], getFrame(1, "/"))
-		p.until("end 1")
-		_ = far.Close()
-		<-done
-		if s.Connections() != 0 {
-			t.Error("a connection is left")
-		}
-	}
 }
 
 // What went over the wire is counted, and who is there is known.

@@ -138,7 +138,7 @@ func FuzzHead(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, block []byte) {
 		var l link
-		limits := DefaultLimits()
+		limits := Limits{}.withDefaults()
 		l.init(&byteConn{}, nil, limits.bounds())
 		var h message.Header
 		l.reader.head.begin(requestHead, &h, 4096, 20)

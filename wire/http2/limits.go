@@ -27,9 +27,6 @@ type Limits struct {
 	DrainTimeout   time.Duration // between the two steps of a GOAWAY; default 1s
 }
 
-// DefaultLimits are the limits of a server for which nothing was said.
-func DefaultLimits() Limits { return Limits{}.withDefaults() }
-
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Streams, 128)
 	setDefault(&l.HeaderBytes, 32<<10)

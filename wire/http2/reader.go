@@ -36,12 +36,7 @@ type readBuffer [2*frameSize + 2*frameHeaderLen]byte
 
 var readBuffers = sync.Pool{New: func() any { return new(readBuffer) }}
 
-// start makes the reader begin with bytes that were read before.
-func (r *reader) start(already []byte) {
-	r.buf = r.small[:]
-	r.makeRoom(len(already))
-	r.w = copy(r.buf, already)
-}
+func (r *reader) start() { r.buf = r.small[:] }
 
 // makeRoom sees to it that n bytes fit behind r, and that there is room to read.
 func (r *reader) makeRoom(n int) {

@@ -61,15 +61,11 @@ func (s *Server) Connections() int { return int(s.admitted.Load()) }
 // ServeConn serves a connection to its end, on the calling goroutine, and closes it. Admit comes
 // before. client is the address behind the connection where something in front told it
 // (PROXY protocol), otherwise the zero value.
-func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) { s.ServeConnAfter(nc, nil, client) }
-
-// ServeConnAfter is ServeConn for a connection from which somebody has read already, to find
-// out what it speaks. The bytes are the first ones that the client sent.
-func (s *Server) ServeConnAfter(nc net.Conn, already []byte, client netip.AddrPort) {
+func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c := &serverConn{server: s, limits: s.limits.Load()}
 	c.link.server, c.link.counters, c.link.workers, c.link.shard = true, s.Counters, &s.workers, s.shard.Add(1)
 	c.link.init(nc, c, c.limits.bounds())
-	c.link.reader.start(already)
+	c.link.reader.start()
 	c.client = message.ClientOf(nc, client, s.Listener)
 	s.workers.join()
 	s.add(c)
