@@ -6,8 +6,7 @@ import "github.com/sluice-gateway/sluice/internal/meter"
 type Flood uint8
 
 const (
-	// FloodReset is streams that the peer resets before they were answered, or that it makes
-	// us reset by breaking the rules, or that it opens past the limit.
+	// FloodReset is streams that the peer resets unanswered, makes us reset, or opens past the limit.
 	FloodReset Flood = iota
 	// FloodContinuation is a head in too many frames, or with too many bytes.
 	FloodContinuation
@@ -34,17 +33,16 @@ var floodNames = [FloodKinds]string{
 
 func (f Flood) String() string { return floodNames[f] }
 
-// Floods are the budgets of a connection: how many frames of a kind it may send at
-// once. A budget fills again by one part in sixteen a second, and by what the
-// connection does of use. A connection that has used one up is closed with
-// ENHANCE_YOUR_CALM. The zero value of a field means its default.
+// Floods are the budgets of a connection: how many frames of a kind it may send at once. A budget
+// fills again by one part in sixteen a second, and by what the connection does of use. One that
+// has used it up is closed with ENHANCE_YOUR_CALM. The zero value of a field means its default.
 type Floods struct {
 	Resets        int // default 200; half a reset comes back for each answered stream
 	EmptyData     int // default 100
 	Pings         int // default 100; one comes back for each DATA frame
 	Settings      int // default 50
 	Priorities    int // default 500; two come back for each new stream
-	WindowUpdates int // default 1000; two come back for each DATA frame that we sent
+	WindowUpdates int // default 1000, besides two and one a KiB for each DATA frame that we sent
 	Unknown       int // default 200
 	Queue         int // control frames that wait to be written; default 1000
 }
@@ -77,20 +75,15 @@ type Counters struct {
 
 // floods is what is left of the budgets. Guarded by the lock of the link.
 type floods struct {
-	left   [FloodUnknown + 1]int32 // in halves
-	full   [FloodUnknown + 1]int32
-	filled int64 // clock of the last time that they were filled
-	late   int32 // frames that may come yet on streams that we have reset
+	left        [FloodUnknown + 1]int32 // in halves
+	full        [FloodUnknown + 1]int32
+	filled      int64 // clock of the last time that they were filled
+	late, reads int32 // frames that our resets, and our DATA, make a peer send
 }
 
-// What the peer had under way when we reset a stream is no flood (RFC 9113 §5.1): each
-// reset of ours pays for as many frames as a stream's window may hold, and a few more.
-const (
-	lateFrames = 64
-	mostLate   = 1 << 16
-)
+const lateFrames, mostLate = 64, 1 << 16
 
-// expectLate is called when we reset a stream.
+// expectLate pays for what a peer had under way when we reset a stream: no flood (RFC 9113 §5.1).
 func (f *floods) expectLate() { f.late = min(f.late+lateFrames, mostLate) }
 
 func (f *floods) init(limits *Floods, now int64) {
@@ -103,8 +96,15 @@ func (f *floods) init(limits *Floods, now int64) {
 	f.left, f.filled = f.full, now
 }
 
+// expectReads pays for the window that peers give back, late, for each few KiB of DATA, twice.
+func (f *floods) expectReads(n int) { f.reads = min(f.reads+2+int32(n>>10), mostLate<<4) }
+
 // spend takes one from a budget and says whether there was one.
 func (f *floods) spend(kind Flood) bool {
+	if kind == FloodWindowUpdate && f.reads > 0 {
+		f.reads--
+		return true
+	}
 	if f.left[kind] >= 2 {
 		f.left[kind] -= 2
 		return true

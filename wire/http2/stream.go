@@ -168,7 +168,7 @@ func (s *stream) appendData(p []byte) {
 	s.stallBy = 0
 	s.sendUsed += int64(len(p))
 	l.sendWindow -= int64(len(p))
-	l.floods.earn(FloodWindowUpdate, 4)
+	l.floods.expectReads(len(p))
 	l.floods.earn(FloodPing, 1)
 }
 
