@@ -108,6 +108,8 @@ func (p *play) stepPeer(c *peer, step Step) error {
 			c.Send(data)
 		}
 		return err
+	case "flushes":
+		return c.Drain()
 	case "receives":
 		data, err := rig.Lines(step.Block)
 		if err != nil {
