@@ -125,3 +125,19 @@ func TrimOWS(s string) string {
 	}
 	return s
 }
+
+// ParseLength reads a Content-Length: digits and nothing else, up to 2^63-1 (RFC 9110
+// §8.6). No sign, no list, no white space: it is the same for every wire.
+func ParseLength(s string) (int64, bool) {
+	if s == "" || len(s) > 19 {
+		return 0, false
+	}
+	var n uint64
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(s[i]-'0')
+	}
+	return int64(n), n < 1<<63
+}

@@ -213,27 +213,12 @@ func (f *framing) takeLength(value string) fault {
 		return "Content-Length is given twice" // RFC 9112 §6.3 item 5.
 	}
 	f.hasLength = true
-	n, ok := parseDecimal(value)
+	n, ok := message.ParseLength(value)
 	if !ok {
 		return "Content-Length is not a plain number"
 	}
 	f.length = n
 	return ""
-}
-
-// parseDecimal reads digits and nothing else, up to 2^63-1.
-func parseDecimal(s string) (int64, bool) {
-	if s == "" || len(s) > 19 {
-		return 0, false
-	}
-	var n uint64
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(s[i]-'0')
-	}
-	return int64(n), n < 1<<63
 }
 
 // takeConnection reads the options of a Connection field (RFC 9110 §7.6.1).

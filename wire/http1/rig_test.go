@@ -182,7 +182,7 @@ func (p *peer) answer() (head, body string) {
 		p.t.Fatalf("the answer has no length: %q", head)
 	}
 	digits, _, _ := strings.Cut(rest, "\r\n")
-	n, _ := parseDecimal(digits)
+	n, _ := message.ParseLength(digits)
 	return head, p.read(int(n))
 }
 

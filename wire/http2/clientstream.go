@@ -118,7 +118,7 @@ func parseStatus(v string) (int, bool) {
 	if len(v) != 3 {
 		return 0, false
 	}
-	n, ok := parseDecimal(v)
+	n, ok := message.ParseLength(v)
 	return int(n), ok && n >= 100 && n <= 599
 }
 

@@ -309,7 +309,7 @@ func (h *head) takeSpecial(name, value string) bool {
 }
 
 func (h *head) takeLength(value string) {
-	n, ok := parseDecimal(value)
+	n, ok := message.ParseLength(value)
 	switch {
 	case h.hasLength:
 		h.wrong = "content-length is given twice"
@@ -317,21 +317,6 @@ func (h *head) takeLength(value string) {
 		h.wrong = "content-length is not a plain number"
 	}
 	h.hasLength, h.length = true, n
-}
-
-// parseDecimal reads digits and nothing else, up to 2^63-1.
-func parseDecimal(s string) (int64, bool) {
-	if s == "" || len(s) > 19 {
-		return 0, false
-	}
-	var n uint64
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + uint64(s[i]-'0')
-	}
-	return int64(n), n < 1<<63
 }
 
 // takeCookie collects crumbs: the first one holds the place of all (RFC 9113 §8.2.3).
