@@ -77,7 +77,7 @@ var Homes = map[string][]string{
 	"github.com/itchyny/gojq":                    {"policies/jq"},
 	"cel.dev/cel-go":                             {"policies/rules"},
 	"github.com/santhosh-tekuri/jsonschema/v6":   {"policies/jsonschema"},
-	"golang.org/x/net/http2/hpack":               {"wire/http2"},
+	"golang.org/x/net/http2/hpack":               {"internal/headerblock", "wire/http2"},
 	"github.com/maypok86/otter/v2":               {"policies/cache"},
 	"github.com/valkey-io/valkey-go":             {"internal/valkey"},
 	"github.com/golang-jwt/jwt/v5":               {"policies/jwt"},

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -89,7 +90,7 @@ func (l *link) decodeBlock(block []byte) *fault {
 func (r *reader) resizeTable(block []byte) (rest []byte, f *fault) {
 	for changes := 0; len(block) > 0 && block[0]&0xe0 == 0x20; changes++ {
 		size, rest, ok := walkInt(block, 5)
-		if !ok || size > tableSize || changes == 2 {
+		if !ok || size > headerblock.TableSize || changes == 2 {
 			return nil, broken(CompressionError, "the size of the header table changes too much or too often")
 		}
 		r.decoder.SetMaxDynamicTableSize(uint32(size))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/sluice-gateway/sluice/internal/headerblock"
 )
 
 // link is one HTTP/2 connection, whichever end of it we are. One goroutine reads; another
@@ -31,7 +33,7 @@ type link struct {
 	changed sync.Cond // for who waits for the end of the connection
 	streams map[uint32]*stream
 	open    int // streams that count against the limit
-	encoder encoder
+	encoder headerblock.Encoder
 	peer    settings
 	greeted bool // the peer's first SETTINGS have come
 	floods  floods
@@ -82,7 +84,7 @@ func (l *link) init(nc net.Conn, e end, b bounds) {
 	l.nc, l.end, l.bounds = nc, e, b
 	l.changed.L = &l.mu
 	l.streams = make(map[uint32]*stream)
-	l.encoder.init()
+	l.encoder.Init()
 	l.peer = firstSettings()
 	l.sendWindow, l.recvWindow = firstWindow, b.connectionWindow
 	now := clock()
@@ -90,7 +92,7 @@ func (l *link) init(nc net.Conn, e end, b bounds) {
 	l.lastRead.Store(now)
 	l.idleFrom = now
 	l.writer.link = l
-	l.reader.decoder = hpack.NewDecoder(tableSize, nil)
+	l.reader.decoder = hpack.NewDecoder(headerblock.TableSize, nil)
 	l.reader.decoder.SetEmitFunc(l.reader.head.take)
 }
 

@@ -319,7 +319,7 @@ func (l *link) onSettings(h frameHeader, payload []byte) *fault {
 	}
 	l.greeted = true
 	if l.peer.tableGiven {
-		l.encoder.setTable(l.peer.tableLeast, l.peer.tableSize)
+		l.encoder.SetTable(l.peer.tableLeast, l.peer.tableSize)
 	}
 	if l.peer.window > before.window {
 		if l.peer.window-l.leastUsed > maxWindow && l.findLeastUsed() {

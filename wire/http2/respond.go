@@ -2,10 +2,10 @@ package http2
 
 import (
 	"io"
-	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -69,7 +69,7 @@ func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
 	}
 	s.started = true
 	out, at := l.beginHead(s.id)
-	out = appendStatus(out, x.Response.Status)
+	out = headerblock.AppendStatus(out, x.Response.Status)
 	hasDate := false
 	for _, f := range x.Response.Header.Fields() {
 		if mayBeSpecial(len(f.Name)) && connectionField(f.Name) {
@@ -78,14 +78,14 @@ func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
 		if len(f.Name) == 4 && message.EqualFold(f.Name, "date") {
 			hasDate = true
 		}
-		out = l.encoder.field(out, f.Name, f.Value)
+		out = l.encoder.Field(out, f.Name, f.Value)
 	}
 	if !hasDate {
 		out = append(out, 0x0f, 33-15, byte(dateLen)) // RFC 7541 §6.2.2, with the name of entry 33.
 		out = s.conn.server.date.append(out, x.Times.Started)
 	}
 	if plan.length >= 0 {
-		out = appendLength(out, plan.length)
+		out = headerblock.AppendLength(out, plan.length)
 	}
 	l.endHead(out, at, s.id, !plan.send)
 	s.bytesOut += int64(len(l.writer.out) - at)
@@ -94,15 +94,6 @@ func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
 		l.kick()
 	}
 	return nil
-}
-
-// appendLength appends content-length, which is entry 28 of the static table.
-func appendLength(out []byte, n int64) []byte {
-	out = append(out, 0x0f, 28-15, 0)
-	at := len(out)
-	out = strconv.AppendInt(out, n, 10)
-	out[at-1] = byte(len(out) - at)
-	return out
 }
 
 // sendBody sends the body behind its head. What is there already leaves together with the
@@ -204,11 +195,11 @@ func (s *serverStream) interim(status int, header *message.Header) {
 		return
 	}
 	out, at := l.beginHead(s.id)
-	out = appendStatus(out, status)
+	out = headerblock.AppendStatus(out, status)
 	if header != nil {
 		for _, f := range header.Fields() {
 			if !connectionField(f.Name) {
-				out = l.encoder.field(out, f.Name, f.Value)
+				out = l.encoder.Field(out, f.Name, f.Value)
 			}
 		}
 	}

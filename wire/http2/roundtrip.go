@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -159,14 +160,14 @@ func (c *ClientConn) appendRequest(out []byte, req *message.Request, tunnel bool
 	e := &c.link.encoder
 	switch {
 	case tunnel:
-		out = appendLiteral(out, 0x00, 4, 2, ":method", "CONNECT")
-		out = e.field(out, ":protocol", message.LowerASCII(req.Upgrade))
+		out = headerblock.AppendLiteral(out, 0x00, 4, 2, ":method", "CONNECT")
+		out = e.Field(out, ":protocol", message.LowerASCII(req.Upgrade))
 	case req.Method == "GET":
 		out = append(out, 0x80|2)
 	case req.Method == "POST":
 		out = append(out, 0x80|3)
 	default:
-		out = appendLiteral(out, 0x00, 4, 2, ":method", req.Method)
+		out = headerblock.AppendLiteral(out, 0x00, 4, 2, ":method", req.Method)
 	}
 	if c.secure {
 		out = append(out, 0x80|7)
@@ -175,23 +176,23 @@ func (c *ClientConn) appendRequest(out []byte, req *message.Request, tunnel bool
 	}
 	out = appendPath(out, req)
 	if req.Authority != "" {
-		out = e.field(out, ":authority", req.Authority)
+		out = e.Field(out, ":authority", req.Authority)
 	}
 	for _, f := range req.Header.Fields() {
 		if skipRequestField(f.Name, f.Value, tunnel) {
 			continue
 		}
-		out = e.field(out, f.Name, f.Value)
+		out = e.Field(out, f.Name, f.Value)
 	}
 	if tunnel {
 		return out
 	}
 	if req.Body != nil {
 		if n := req.Body.Length(); n >= 0 {
-			out = appendLength(out, n)
+			out = headerblock.AppendLength(out, n)
 		}
 	} else if req.Method == "POST" || req.Method == "PUT" || req.Method == "PATCH" {
-		out = appendLength(out, 0) // RFC 9110 §8.6.
+		out = headerblock.AppendLength(out, 0) // RFC 9110 §8.6.
 	}
 	return out
 }
@@ -206,7 +207,7 @@ func appendPath(out []byte, req *message.Request) []byte {
 		n += 1 + len(req.Query)
 	}
 	out = append(out, 0x04)
-	out = appendInt(out, 0, 7, uint64(n))
+	out = headerblock.AppendInt(out, 0, 7, uint64(n))
 	out = append(out, req.Path...)
 	if req.HasQuery {
 		out = append(out, '?')

@@ -235,7 +235,7 @@ func (l *link) beginHead(id uint32) (out []byte, at int) {
 	out = l.writer.open()
 	at = len(out)
 	out = appendFrameHeader(out, 0, frameHeaders, 0, id)
-	return l.encoder.begin(out), at
+	return l.encoder.Begin(out), at
 }
 
 // endHead completes it. A head that is too long for one frame is cut up.
@@ -279,7 +279,7 @@ func (s *stream) sendTrailer(t *message.Header) (n int64, err error) {
 	out, at := l.beginHead(s.id)
 	for _, f := range t.Fields() {
 		if !connectionField(f.Name) {
-			out = l.encoder.field(out, f.Name, f.Value)
+			out = l.encoder.Field(out, f.Name, f.Value)
 		}
 	}
 	l.endHead(out, at, s.id, true)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/sluice-gateway/sluice/internal/headerblock"
 )
 
 // frame makes one frame.
@@ -28,7 +30,9 @@ func indexedField(name, value string) string {
 	return "\x40" + hpackString(name) + hpackString(value)
 }
 
-func hpackString(s string) string { return string(appendInt(nil, 0, 7, uint64(len(s)))) + s }
+func hpackString(s string) string {
+	return string(headerblock.AppendInt(nil, 0, 7, uint64(len(s)))) + s
+}
 
 // fields makes a block of pairs.
 func fields(pairs ...string) string {

@@ -1,16 +1,16 @@
-package http2
+// Package headerblock writes the header blocks of HTTP/2 (HPACK, RFC 7541), without
+// allocating and with little work for what is sent once.
+package headerblock
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http2/hpack"
-
-	"github.com/sluice-gateway/sluice/message"
 )
 
-// encoder writes header blocks (RFC 7541). It is used with the lock of its link
-// held, so that blocks are made in the order in which they leave; the size of its
-// table changes there too.
+// Encoder writes the blocks of one direction of a connection. It is used by one goroutine at a
+// time, in the order in which blocks leave: wire/http2 holds the lock of the connection.
 //
 // It remembers what it put into the peer's table in a small cache without
 // collisions' chains: what is pushed out of the cache is merely sent again. A pair is
@@ -18,7 +18,7 @@ import (
 // with every message do not push out those that stay. An entry is still in the
 // peer's table as long as it and all that came after it fit (RFC 7541 §4.4), which
 // needs no list of them.
-type encoder struct {
+type Encoder struct {
 	slots  *[encoderSlots]slot
 	total  uint64 // bytes of all entries ever made
 	count  uint64 // entries ever made
@@ -27,32 +27,34 @@ type encoder struct {
 	resize bool
 }
 
-const (
-	encoderSlots = 64
-	tableSize    = 4096 // of our tables, on both sides
-)
+const encoderSlots = 64
+
+// TableSize is how large a table gets, in bytes as RFC 7541 §4.1 counts: the size that both sides
+// begin with.
+const TableSize = 4096
 
 // slot is one pair in the cache.
 type slot struct {
 	name, value string // as they were given; an empty name is none
 	seen        uint32 // hash of a pair that was seen once
-	at          uint64 // encoder.count when it was made
-	before      uint64 // encoder.total when it was made
+	at          uint64 // Encoder.count when it was made
+	before      uint64 // Encoder.total when it was made
 }
 
-func (e *encoder) init() { *e = encoder{max: tableSize, least: tableSize} }
+// Init makes the encoder ready for a new connection.
+func (e *Encoder) Init() { *e = Encoder{max: TableSize, least: TableSize} }
 
-// setTable takes the sizes that a peer allows, the smallest and the last of those
+// SetTable takes the sizes that a peer allows, the smallest and the last of those
 // that it named at once.
-func (e *encoder) setTable(least, last uint32) {
+func (e *Encoder) SetTable(least, last uint32) {
 	e.least = min(e.least, uint64(least))
-	e.max = min(uint64(last), tableSize)
+	e.max = min(uint64(last), TableSize)
 	e.resize = true
 	e.slots = nil
 }
 
-// begin starts a block.
-func (e *encoder) begin(out []byte) []byte {
+// Begin starts a block: it comes before the first field.
+func (e *Encoder) Begin(out []byte) []byte {
 	if !e.resize {
 		return out
 	}
@@ -63,21 +65,21 @@ func (e *encoder) begin(out []byte) []byte {
 		out = append(out, 0x20)
 	}
 	e.least = e.max
-	return appendInt(out, 0x20, 5, e.max)
+	return AppendInt(out, 0x20, 5, e.max)
 }
 
-// field appends one field; the name may be in any case.
-func (e *encoder) field(out []byte, name, value string) []byte {
+// Field appends one field; the name may be in any case.
+func (e *Encoder) Field(out []byte, name, value string) []byte {
 	static, kind := staticName(name)
 	if kind == fieldFresh {
-		return appendLiteral(out, 0x00, 4, static, name, value)
+		return AppendLiteral(out, 0x00, 4, static, name, value)
 	}
 	if kind == fieldSecret {
-		return appendLiteral(out, 0x10, 4, static, name, value)
+		return AppendLiteral(out, 0x10, 4, static, name, value)
 	}
 	size := uint64(len(name) + len(value) + 32)
 	if size > e.max/2 {
-		return appendLiteral(out, 0x00, 4, static, name, value)
+		return AppendLiteral(out, 0x00, 4, static, name, value)
 	}
 	if e.slots == nil {
 		e.slots = new([encoderSlots]slot)
@@ -85,11 +87,11 @@ func (e *encoder) field(out []byte, name, value string) []byte {
 	hash := pairHash(name, value)
 	s := &e.slots[hash>>26]
 	if s.name == name && s.value == value && e.total-s.before <= e.max {
-		return appendInt(out, 0x80, 7, staticLen+e.count-s.at)
+		return AppendInt(out, 0x80, 7, staticLen+e.count-s.at)
 	}
 	if s.seen != hash {
 		s.seen = hash
-		return appendLiteral(out, 0x00, 4, static, name, value)
+		return AppendLiteral(out, 0x00, 4, static, name, value)
 	}
 	// The strings may be parts of large ones.
 	*s = slot{name: strings.Clone(name), value: strings.Clone(value), at: e.count, before: e.total}
@@ -117,8 +119,8 @@ func pairHash(name, value string) uint32 {
 	return (h | 1) * 0x9e3779b1
 }
 
-// appendInt appends an integer behind the bits of its prefix (RFC 7541 §5.1).
-func appendInt(out []byte, prefix byte, bits uint, n uint64) []byte {
+// AppendInt appends an integer behind the bits of its prefix (RFC 7541 §5.1).
+func AppendInt(out []byte, prefix byte, bits uint, n uint64) []byte {
 	limit := uint64(1)<<bits - 1
 	if n < limit {
 		return append(out, prefix|byte(n))
@@ -130,34 +132,34 @@ func appendInt(out []byte, prefix byte, bits uint, n uint64) []byte {
 	return append(out, byte(n))
 }
 
-// appendLiteral appends a pair that does not go into the table, without Huffman
+// AppendLiteral appends a pair that does not go into the table, without Huffman
 // coding: what is sent once is not worth the time.
-func appendLiteral(out []byte, prefix byte, bits uint, static int, name, value string) []byte {
-	out = appendInt(out, prefix, bits, uint64(static))
+func AppendLiteral(out []byte, prefix byte, bits uint, static int, name, value string) []byte {
+	out = AppendInt(out, prefix, bits, uint64(static))
 	if static == 0 {
 		out = appendName(out, name)
 	}
-	out = appendInt(out, 0, 7, uint64(len(value)))
+	out = AppendInt(out, 0, 7, uint64(len(value)))
 	return append(out, value...)
 }
 
 // appendIndexing appends a pair that goes into the peer's table.
 func appendIndexing(out []byte, static int, name, value string) []byte {
-	out = appendInt(out, 0x40, 6, uint64(static))
+	out = AppendInt(out, 0x40, 6, uint64(static))
 	if static == 0 {
 		out = appendName(out, name)
 	}
 	if n := hpack.HuffmanEncodeLength(value); n < uint64(len(value)) {
-		out = appendInt(out, 0x80, 7, n)
+		out = AppendInt(out, 0x80, 7, n)
 		return hpack.AppendHuffmanString(out, value)
 	}
-	out = appendInt(out, 0, 7, uint64(len(value)))
+	out = AppendInt(out, 0, 7, uint64(len(value)))
 	return append(out, value...)
 }
 
 // appendName appends a name in lower case (RFC 9113 §8.2.1).
 func appendName(out []byte, name string) []byte {
-	out = appendInt(out, 0, 7, uint64(len(name)))
+	out = AppendInt(out, 0, 7, uint64(len(name)))
 	for i := 0; i < len(name); i++ {
 		c := name[i]
 		if 'A' <= c && c <= 'Z' {
@@ -168,8 +170,8 @@ func appendName(out []byte, name string) []byte {
 	return out
 }
 
-// appendStatus appends :status.
-func appendStatus(out []byte, status int) []byte {
+// AppendStatus appends :status.
+func AppendStatus(out []byte, status int) []byte {
 	switch status {
 	case 200:
 		return append(out, 0x80|8)
@@ -187,6 +189,15 @@ func appendStatus(out []byte, status int) []byte {
 		return append(out, 0x80|14)
 	}
 	return append(out, 0x08, 3, byte('0'+status/100), byte('0'+status/10%10), byte('0'+status%10))
+}
+
+// AppendLength appends content-length, which is entry 28 of the static table.
+func AppendLength(out []byte, n int64) []byte {
+	out = append(out, 0x0f, 28-15, 0)
+	at := len(out)
+	out = strconv.AppendInt(out, n, 10)
+	out[at-1] = byte(len(out) - at)
+	return out
 }
 
 // fieldKind says how a field is put into a block.
@@ -239,7 +250,7 @@ func staticName(name string) (index int, kind fieldKind) {
 	}
 	list := knownFields[len(name)]
 	for i := range list {
-		if f := &list[i]; message.EqualFold(f.name, name) {
+		if f := &list[i]; strings.EqualFold(f.name, name) {
 			return f.index, f.kind
 		}
 	}
