@@ -3,8 +3,6 @@ package http1
 import (
 	"io"
 	"strconv"
-	"sync/atomic"
-	"time"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -117,7 +115,7 @@ func (c *serverConn) appendHead(out []byte, x *message.Exchange, plan bodyPlan) 
 	}
 	if !hasDate {
 		out = append(out, "Date: "...)
-		out = c.server.date.append(out, x.Times.Started)
+		out = c.server.date.Append(out, x.Times.Started)
 		out = append(out, "\r\n"...)
 	}
 	switch {
@@ -275,24 +273,4 @@ func (c *serverConn) interim(text string) error {
 	n, err := c.stream.sock.write([]byte(text), nil)
 	c.bytesOut += int64(n)
 	return err
-}
-
-// dateText is the value of Date for one second.
-type dateText struct {
-	second int64
-	text   [len("Mon, 02 Jan 2006 15:04:05 GMT")]byte
-}
-
-// dateCache is shared by all connections of a server and replaced once a second.
-type dateCache struct{ last atomic.Pointer[dateText] }
-
-func (c *dateCache) append(out []byte, t time.Time) []byte {
-	second := t.Unix()
-	d := c.last.Load()
-	if d == nil || d.second != second {
-		d = &dateText{second: second}
-		t.UTC().AppendFormat(d.text[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
-		c.last.Store(d)
-	}
-	return append(out, d.text[:]...)
 }

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/date"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -29,7 +30,7 @@ type Server struct {
 	keepIdle atomic.Int64
 	closed   atomic.Bool
 	patrol   patrol
-	date     dateCache
+	date     date.Cache
 	shard    atomic.Uint32
 	admitted atomic.Int64
 }

@@ -2,9 +2,8 @@ package http2
 
 import (
 	"io"
-	"sync/atomic"
-	"time"
 
+	"github.com/sluice-gateway/sluice/internal/date"
 	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -81,8 +80,8 @@ func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
 		out = l.encoder.Field(out, f.Name, f.Value)
 	}
 	if !hasDate {
-		out = append(out, 0x0f, 33-15, byte(dateLen)) // RFC 7541 §6.2.2, with the name of entry 33.
-		out = s.conn.server.date.append(out, x.Times.Started)
+		out = append(out, 0x0f, 33-15, byte(date.Length)) // RFC 7541 §6.2.2, with the name of entry 33.
+		out = s.conn.server.date.Append(out, x.Times.Started)
 	}
 	if plan.length >= 0 {
 		out = headerblock.AppendLength(out, plan.length)
@@ -206,26 +205,4 @@ func (s *serverStream) interim(status int, header *message.Header) {
 	l.endHead(out, at, s.id, false)
 	s.bytesOut += int64(len(l.writer.out) - at)
 	l.kick()
-}
-
-const dateLen = len("Mon, 02 Jan 2006 15:04:05 GMT")
-
-// dateText is the value of date for one second.
-type dateText struct {
-	second int64
-	text   [dateLen]byte
-}
-
-// dateCache is shared by all connections of a server and replaced once a second.
-type dateCache struct{ last atomic.Pointer[dateText] }
-
-func (c *dateCache) append(out []byte, t time.Time) []byte {
-	second := t.Unix()
-	d := c.last.Load()
-	if d == nil || d.second != second {
-		d = &dateText{second: second}
-		t.UTC().AppendFormat(d.text[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
-		c.last.Store(d)
-	}
-	return append(out, d.text[:]...)
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/date"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -29,7 +30,7 @@ type Server struct {
 	draining atomic.Bool
 	closed   atomic.Bool
 	workers  workers
-	date     dateCache
+	date     date.Cache
 	shard    atomic.Uint32
 	admitted atomic.Int64
 
@@ -430,7 +431,7 @@ func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
 	case in.announced >= 0 && in.received != in.announced:
 		return spoiled(id, ProtocolError, "data do not agree with content-length")
 	}
-	keepTrailers(fields)
+	message.KeepTrailers(fields)
 	in.trailer.CopyFrom(fields)
 	s.receivedEnd()
 	s.cond.Broadcast()
