@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -321,32 +320,8 @@ func (b *body) parseTrailer() {
 			}
 		}
 		b.st.r += end
-		keepTrailers(&b.trailer, &all)
+		message.KeepTrailers(&all)
+		b.trailer.CopyFrom(&all)
 		b.err = io.EOF
 	}
-}
-
-// keepTrailers drops the fields that frame, route, authenticate or control a
-// message: read behind the body they would be believed too late (RFC 9110 §6.5.1).
-func keepTrailers(kept, all *message.Header) {
-	for _, field := range all.Fields() {
-		if !forbiddenTrailer(field.Name) {
-			kept.Append(field.Name, field.Value)
-		}
-	}
-}
-
-func forbiddenTrailer(name string) bool {
-	name = message.LowerASCII(name)
-	if strings.IndexByte(name, '_') >= 0 {
-		name = strings.ReplaceAll(name, "_", "-") // Many origins take one for the other.
-	}
-	switch name {
-	case "authorization", "cookie", "set-cookie", "cache-control", "expires", "date", "age", "vary", "location",
-		"retry-after", "warning", "www-authenticate", "via", "forwarded", "range", "if-match", "if-none-match",
-		"if-modified-since", "if-unmodified-since", "if-range", "max-forwards", "pragma", "x-real-ip", "x-request-id":
-		return true
-	}
-	// Under X-Consumer-… the gateway says who is calling.
-	return endToEnd(name) || strings.HasPrefix(name, "x-consumer-")
 }

@@ -124,7 +124,7 @@ func theirFields(h http.Header) []string {
 func theirTrailer(h http.Header) []string {
 	var all []string
 	for name, values := range h {
-		if forbiddenTrailer(name) || slices.Contains(droppedHere, strings.ToLower(name)) {
+		if message.ForbiddenTrailer(name) || slices.Contains(droppedHere, strings.ToLower(name)) {
 			continue
 		}
 		for _, v := range values {

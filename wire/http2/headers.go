@@ -354,34 +354,3 @@ func connectionField(name string) bool {
 	}
 	return false
 }
-
-// keepTrailers drops the fields that frame, route, authenticate or control a message: read
-// behind the body they would be believed too late (RFC 9110 §6.5.1).
-func keepTrailers(h *message.Header) {
-	fields := h.Fields()
-	kept := 0
-	for i := range fields {
-		if !forbiddenTrailer(fields[i].Name) {
-			fields[kept] = fields[i]
-			kept++
-		}
-	}
-	h.Truncate(kept)
-}
-
-// forbiddenTrailer is asked for names in lower case.
-func forbiddenTrailer(name string) bool {
-	if strings.IndexByte(name, '_') >= 0 {
-		name = strings.ReplaceAll(name, "_", "-") // Many origins take one for the other.
-	}
-	switch name {
-	case "authorization", "cookie", "set-cookie", "cache-control", "expires", "date", "age", "vary", "location",
-		"retry-after", "warning", "www-authenticate", "via", "forwarded", "range", "if-match", "if-none-match",
-		"if-modified-since", "if-unmodified-since", "if-range", "max-forwards", "pragma", "x-real-ip", "x-request-id",
-		"host", "expect", "te":
-		return true
-	}
-	// Under X-Consumer-… the gateway says who is calling.
-	return strings.HasPrefix(name, "x-consumer-") || strings.HasPrefix(name, "x-forwarded-") ||
-		strings.HasPrefix(name, "content-")
-}
