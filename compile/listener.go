@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,22 +77,40 @@ func listenTLS(t *config.ListenerTLS, folder string) *certificates.Spec {
 	return spec
 }
 
-// listenACME makes what a listener has from an authority; the folder is relative to
-// the main file.
+// listenACME makes what a listener has from an authority; files and the folder are
+// relative to the main file.
 func listenACME(t *config.ListenerTLS, folder string) *certificates.ACME {
 	if t == nil || t.ACME == nil {
 		return nil
 	}
-	spec := &certificates.ACME{Domains: t.ACME.Domains, Folder: inFolder(folder, t.ACME.Storage)}
-	issuer := certificates.Issuer{
-		Directory:   t.ACME.Directory,
-		Email:       t.ACME.Email,
-		Authorities: inFolder(folder, t.ACME.Authorities),
+	a := t.ACME
+	spec := &certificates.ACME{
+		Domains:     a.Domains,
+		Folder:      inFolder(folder, a.Storage),
+		WithoutHTTP: !slices.Contains(a.Challenges, "http-01"),
+		WithoutTLS:  !slices.Contains(a.Challenges, "tls-alpn-01"),
 	}
-	if issuer.Directory == "" {
-		issuer.Directory = certificates.DefaultDirectory
+	issuers := a.Issuers
+	if len(issuers) == 0 {
+		directory := a.Directory
+		if directory == "" {
+			directory = certificates.DefaultDirectory
+		}
+		issuers = []config.ACMEIssuer{{Directory: directory, Authorities: a.Authorities, ExternalAccount: a.ExternalAccount}}
 	}
-	spec.Issuers = []certificates.Issuer{issuer}
+	for _, i := range issuers {
+		issuer := certificates.Issuer{Directory: i.Directory, Email: i.Email, Authorities: inFolder(folder, i.Authorities)}
+		if issuer.Email == "" {
+			issuer.Email = a.Email
+		}
+		if i.ExternalAccount != nil {
+			issuer.KeyID, issuer.MACKey = i.ExternalAccount.KeyID, i.ExternalAccount.MACKey
+		}
+		spec.Issuers = append(spec.Issuers, issuer)
+	}
+	if o := a.OnDemand; o != nil {
+		spec.OnDemand = &certificates.OnDemand{Domains: o.Domains, Ask: o.Ask, Certificates: o.Certificates, Per: o.Per.Std()}
+	}
 	return spec
 }
 
@@ -134,15 +153,19 @@ func (b *build) checkCertificates(item config.Item[config.Listener], spec *certi
 	}
 }
 
-// unjoin takes apart what errors.Join has put together.
-func unjoin(err error) []error {
+// unjoin takes apart what errors.Join has put together, at any depth.
+func unjoin(err error) (all []error) {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
 	}
-	return []error{err}
+	for _, e := range joined.Unwrap() {
+		all = append(all, unjoin(e)...)
+	}
+	return all
 }
 
 // http2Limits are the listener's limits as far as HTTP/2 shares them; what only it has

@@ -137,11 +137,54 @@ func (t *ListenerTLS) Validate() error {
 
 // ACME says which certificates are had from an authority (RFC 8555).
 type ACME struct {
-	Domains     unit.List[string] `required:"true" min:"1" max:"10000" doc:"The names; each gets its own certificate. Wildcards are not to be had this way."`
-	Email       string            `doc:"Where the authority writes to."`
-	Directory   string            `pattern:"^https://.+" doc:"The URL of the authority's directory; absent: Let's Encrypt."`
-	Authorities string            `doc:"The file of the roots that the directory itself is believed by, in PEM form; absent: those of the system."`
-	Storage     string            `default:"certificates" min:"1" doc:"The folder for certificates, keys and accounts, relative to the main file; several gateways may share it."`
+	Domains         unit.List[string]    `max:"10000" doc:"The names; each gets its own certificate. Wildcards are not to be had this way."`
+	OnDemand        *ACMEOnDemand        `doc:"Certificates for further names, had when a client comes for one; needs a rule that permits names."`
+	Email           string               `doc:"Where the authority writes to."`
+	Directory       string               `pattern:"^https://.+" doc:"The URL of the authority's directory; absent: Let's Encrypt."`
+	Authorities     string               `doc:"The file of the roots that the directory itself is believed by, in PEM form; absent: those of the system."`
+	ExternalAccount *ACMEExternalAccount `doc:"The account at the authority that this one belongs to, where the authority asks for one."`
+	Issuers         []ACMEIssuer         `max:"10" doc:"Several authorities, in the place of directory: they are asked in turn until one gives the certificate."`
+	Challenges      unit.List[string]    `enum:"http-01,tls-alpn-01" default:"[http-01, tls-alpn-01]" min:"1" doc:"How the gateway proves that a name is its own: over port 80, or in the handshake at port 443."`
+	Storage         string               `default:"certificates" min:"1" doc:"The folder for certificates, keys and accounts, relative to the main file; several gateways may share it."`
+}
+
+// ACMEIssuer is one of several authorities.
+type ACMEIssuer struct {
+	Directory       string               `required:"true" pattern:"^https://.+" doc:"The URL of its directory."`
+	Email           string               `doc:"Where it writes to; absent: the email above."`
+	Authorities     string               `doc:"The file of the roots that the directory itself is believed by, in PEM form; absent: those of the system."`
+	ExternalAccount *ACMEExternalAccount `doc:"The account at the authority that this one belongs to."`
+}
+
+// ACMEExternalAccount is an account that an authority knows (RFC 8555 §7.3.4).
+type ACMEExternalAccount struct {
+	KeyID  string      `required:"true" min:"1" doc:"Its key identifier."`
+	MACKey unit.Secret `required:"true" doc:"Its MAC key, in the URL form of base64, such as ${env:ACME_MAC_KEY}."`
+}
+
+// ACMEOnDemand permits names that are not in domains.
+type ACMEOnDemand struct {
+	Ask          string            `pattern:"^https?://.+" doc:"A URL that is asked with the query domain=NAME: 200 permits the name. A refusal is remembered for a minute."`
+	Domains      unit.List[string] `max:"10000" doc:"The names that are permitted; *.shops.example.com is any name below it. With ask, both must permit a name."`
+	Certificates int               `default:"30" min:"1" max:"100000" doc:"How many new certificates are asked for in this time at most; clients that come for more are served as if the name were not permitted."`
+	Per          unit.Duration     `default:"1h" min:"1s" max:"30d" doc:"The time."`
+}
+
+func (a *ACME) Validate() error {
+	if len(a.Domains) == 0 && a.OnDemand == nil {
+		return errors.New("acme needs domains, the names that certificates are for; or on_demand")
+	}
+	if len(a.Issuers) > 0 && (a.Directory != "" || a.Authorities != "" || a.ExternalAccount != nil) {
+		return unit.At("issuers", errors.New("write the authority here, or its directory, authorities and external_account above, not both"))
+	}
+	return nil
+}
+
+func (o *ACMEOnDemand) Validate() error {
+	if o.Ask == "" && len(o.Domains) == 0 {
+		return errors.New("on_demand needs a rule, ask or domains: without one anybody could make this gateway ask for certificates for any name")
+	}
+	return nil
 }
 
 // CertificateFiles is a certificate and its key, in PEM form.

@@ -1,7 +1,7 @@
 package listen
 
 import (
-	"fmt"
+	"slices"
 
 	"github.com/sluice-gateway/sluice/listen/certificates"
 )
@@ -9,25 +9,30 @@ import (
 // automatic returns the certificates that are had from an authority by a
 // specification: those of before, or of another listener, where it is the same.
 func (c *Change) automatic(spec *certificates.ACME) (*certificates.Automatic, error) {
-	key := fmt.Sprintf("%+v", *spec)
-	if a, ok := c.acme[key]; ok {
-		return a, nil
+	same := func(s served) bool { return s.spec.Same(spec) }
+	if i := slices.IndexFunc(c.acme, same); i >= 0 {
+		return c.acme[i].Automatic, nil
 	}
-	a, ok := c.set.automatics()[key]
-	if !ok {
-		var err error
-		if a, err = certificates.OpenAutomatic(*spec, certificates.Env{Logger: c.set.logger}); err != nil {
-			return nil, err
-		}
+	before := c.set.automatics()
+	if i := slices.IndexFunc(before, same); i >= 0 {
+		c.acme = append(c.acme, before[i])
+		return before[i].Automatic, nil
 	}
-	if c.acme == nil {
-		c.acme = map[string]*certificates.Automatic{}
+	a, err := certificates.OpenAutomatic(*spec, certificates.Env{Logger: c.set.logger})
+	if err != nil {
+		return nil, err
 	}
-	c.acme[key] = a
+	c.acme = append(c.acme, served{spec, a})
 	return a, nil
 }
 
-func (s *Set) automatics() map[string]*certificates.Automatic {
+// served is what was opened for a specification.
+type served struct {
+	spec *certificates.ACME
+	*certificates.Automatic
+}
+
+func (s *Set) automatics() []served {
 	if now := s.acme.Load(); now != nil {
 		return *now
 	}
@@ -36,7 +41,7 @@ func (s *Set) automatics() map[string]*certificates.Automatic {
 
 func (s *Set) eachAutomatic(do func(*certificates.Automatic)) {
 	for _, a := range s.automatics() {
-		do(a)
+		do(a.Automatic)
 	}
 }
 
@@ -45,18 +50,19 @@ func (s *Set) eachAutomatic(do func(*certificates.Automatic)) {
 func (c *Change) adoptAutomatic() {
 	before := c.set.automatics()
 	c.set.acme.Store(&c.acme)
-	for key, a := range before {
-		if c.acme[key] != a {
-			c.set.end(a)
+	for _, a := range before {
+		if !slices.Contains(c.acme, a) {
+			c.set.end(a.Automatic)
 		}
 	}
 }
 
 // dropAutomatic ends what was opened for a change that does not take place.
 func (c *Change) dropAutomatic() {
-	for key, a := range c.acme {
-		if c.set.automatics()[key] != a {
-			c.set.end(a)
+	before := c.set.automatics()
+	for _, a := range c.acme {
+		if !slices.Contains(before, a) {
+			c.set.end(a.Automatic)
 		}
 	}
 }

@@ -58,7 +58,7 @@ type Set struct {
 	leaving  []*listener // not wanted any more, but with connections
 	refusals refusals
 
-	acme atomic.Pointer[map[string]*certificates.Automatic] // by what they were made of
+	acme atomic.Pointer[[]served]
 }
 
 // NewSet returns an empty set, whose connections are served by handler.
@@ -74,7 +74,7 @@ type Change struct {
 	fresh  []*listener
 	update []Spec // by index of next; for listeners that are kept
 	secure []secure
-	acme   map[string]*certificates.Automatic // what the new listeners share
+	acme   []served // what the new listeners share
 }
 
 // secure is the TLS of a listener that is about to change.

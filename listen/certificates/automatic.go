@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,8 +36,8 @@ type ACME struct {
 	// answered by Challenge, and TLS-ALPN-01, by the handshake.
 	WithoutHTTP bool
 	WithoutTLS  bool
-	// OnDemand is asked whether a name that is not in Domains may have a certificate
-	// when a client comes for it. Nil: it may not.
+	// OnDemand says which names that are not in Domains may have a certificate when a
+	// client comes for one. Nil: none.
 	OnDemand *OnDemand
 
 	renewalWindow float64       // for tests: the share of its life in which it is renewed
@@ -136,7 +138,25 @@ func OpenAutomatic(spec ACME, env Env) (*Automatic, error) {
 	return a, nil
 }
 
-// CheckACME finds what is wrong with a spec without opening anything.
+// Same says whether two specs ask for the same, so that what is open for one serves the
+// other. Those with a Storage of their own are never the same.
+func (spec *ACME) Same(other *ACME) bool {
+	sameDemand := spec.OnDemand == other.OnDemand ||
+		spec.OnDemand != nil && other.OnDemand != nil && spec.OnDemand.same(other.OnDemand)
+	return sameDemand && spec.Storage == nil && other.Storage == nil &&
+		slices.Equal(spec.Domains, other.Domains) && slices.EqualFunc(spec.Issuers, other.Issuers, Issuer.same) &&
+		spec.Folder == other.Folder && spec.WithoutHTTP == other.WithoutHTTP && spec.WithoutTLS == other.WithoutTLS &&
+		spec.renewalWindow == other.renewalWindow && spec.renewalCheck == other.renewalCheck
+}
+
+func (i Issuer) same(other Issuer) bool {
+	sameKey := i.MACKey.IsSet() == other.MACKey.IsSet() && i.MACKey.Reveal() == other.MACKey.Reveal()
+	i.MACKey = other.MACKey
+	return sameKey && i == other
+}
+
+// CheckACME finds what is wrong with a spec without opening anything but the files of
+// authorities.
 func CheckACME(spec ACME) error {
 	var errs []error
 	if len(spec.Domains) == 0 && spec.OnDemand == nil {
@@ -154,13 +174,17 @@ func CheckACME(spec ACME) error {
 	if spec.WithoutHTTP && spec.WithoutTLS {
 		errs = append(errs, errors.New("acme: both kinds of challenge are switched off, so no authority can validate a name"))
 	}
-	if spec.OnDemand != nil && spec.OnDemand.Allow == nil {
-		errs = append(errs, errors.New("acme: certificates on demand need a permission rule: "+
-			"without one anybody can make this gateway ask for certificates for any name"))
+	if spec.OnDemand != nil {
+		errs = append(errs, spec.OnDemand.check()...)
 	}
 	for _, i := range spec.Issuers {
+		_, err := directoryRoots(i)
+		errs = append(errs, err)
 		if !strings.HasPrefix(i.Directory, "https://") {
 			errs = append(errs, fmt.Errorf("acme: the directory %q of an issuer is not a https:// URL", i.Directory))
+		}
+		if _, err := base64.RawURLEncoding.DecodeString(i.MACKey.Reveal()); err != nil {
+			errs = append(errs, fmt.Errorf("acme: the MAC key of the external account of %s is not in the URL form of base64, without padding (RFC 8555 §7.3.4)", i.Directory))
 		}
 		if (i.KeyID == "") == i.MACKey.IsSet() {
 			errs = append(errs, fmt.Errorf("acme: the external account of %s needs both a key id and a MAC key", i.Directory))
@@ -244,7 +268,9 @@ func (a *Automatic) configure(spec ACME, storage Storage) error {
 	if spec.OnDemand == nil {
 		return nil
 	}
-	a.onDemand = newDemand(*spec.OnDemand)
+	if a.onDemand, err = newDemand(*spec.OnDemand); err != nil {
+		return err
+	}
 	template.OnDemand = &certmagic.OnDemandConfig{DecisionFunc: a.onDemand.decide}
 	a.onDemand.config, err = a.newConfig(template, spec)
 	return err

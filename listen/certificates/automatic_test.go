@@ -164,7 +164,7 @@ func TestChallengeOfAnotherProcess(t *testing.T) {
 	// the domain by clients only.
 	here := automatic(t, ACME{
 		Folder: folder, Issuers: []Issuer{p.issuer()}, WithoutTLS: true,
-		OnDemand: &OnDemand{Allow: func(context.Context, string) error { return nil }},
+		OnDemand: &OnDemand{allow: func(context.Context, string) error { return nil }},
 	}, j)
 	var answered atomic.Int32
 	p.serveHTTP(t, func(host, path string) (string, bool) {
@@ -194,11 +194,7 @@ func TestOnDemand(t *testing.T) {
 		}
 	}))
 	defer rule.Close()
-	allow, err := AskURL(rule.URL + "/may?key=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := automatic(t, ACME{Issuers: []Issuer{p.issuer()}, WithoutTLS: true, OnDemand: &OnDemand{Allow: allow}}, j)
+	a := automatic(t, ACME{Issuers: []Issuer{p.issuer()}, WithoutTLS: true, OnDemand: &OnDemand{Ask: rule.URL + "/may?key=1"}}, j)
 	p.serveHTTP(t, a.Challenge)
 	s := open(t, Spec{Automatic: a, RefuseUnknown: true}, Env{})
 
@@ -240,7 +236,7 @@ func TestOnDemandOutlivesTheHandshake(t *testing.T) {
 	begun, proceed := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	a := automatic(t, ACME{Issuers: []Issuer{p.issuer()}, WithoutTLS: true, OnDemand: &OnDemand{
-		Allow: func(context.Context, string) error {
+		allow: func(context.Context, string) error {
 			once.Do(func() { close(begun); <-proceed })
 			return nil
 		}}}, j)
@@ -281,6 +277,31 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// An authority says when it wants a certificate to be renewed (ARI, RFC 9773): pebble of
+// Debian cannot, so that a server in front of it does.
+func TestRenewalWhenTheAuthorityWantsIt(t *testing.T) {
+	p, j := startPebble(t), &journal{}
+	front := newARI(t, p)
+	a := automatic(t, ACME{
+		Domains: []string{"a.ari.example.com"}, Issuers: []Issuer{front.issuer}, WithoutTLS: true, renewalCheck: 50 * time.Millisecond,
+	}, j)
+	p.serveHTTP(t, a.Challenge)
+	s := open(t, Spec{Automatic: a}, Env{})
+	eventually(t, func() bool { return len(a.Problems()) == 0 }, j, p.journal)
+	first := p.shown(t, s, "a.ari.example.com")
+	if n := front.replaced.Load(); n != 0 {
+		t.Errorf("%d orders replace a certificate", n)
+	}
+	front.now.Store(true)
+	eventually(t, func() bool {
+		a.Refresh()
+		return !p.shown(t, s, "a.ari.example.com").Equal(first)
+	}, j, p.journal)
+	if front.replaced.Load() == 0 {
+		t.Error("the order of the renewal does not say which certificate it replaces (RFC 9773 §5)")
+	}
+}
+
 // An authority that refuses is a problem that is seen, and the rest works on.
 func TestFailureIsSeen(t *testing.T) {
 	p, j := startPebble(t), &journal{}
@@ -312,6 +333,12 @@ func TestACMESpecs(t *testing.T) {
 		"in its xn-- form":               {Domains: []string{"bücher.example.com"}, Folder: folder},
 		"both kinds of challenge":        {Domains: good, Folder: folder, WithoutHTTP: true, WithoutTLS: true},
 		"need a permission rule":         {OnDemand: &OnDemand{}, Folder: folder},
+		"every name of a top-level":      {OnDemand: &OnDemand{Domains: []string{"*.com"}}, Folder: folder},
+		"on demand: 10001 domains":       {OnDemand: &OnDemand{Domains: make([]string, maxDomains+1)}, Folder: folder},
+		"not stand at its beginning":     {OnDemand: &OnDemand{Domains: []string{"*.*.example.com"}}, Folder: folder},
+		"to ask for permission is not a": {OnDemand: &OnDemand{Ask: "ftp://example.com"}, Folder: folder},
+		"needs the time in which":        {OnDemand: &OnDemand{Ask: "http://example.com", Certificates: 1}, Folder: folder},
+		"the URL form of base64":         {Domains: good, Folder: folder, Issuers: []Issuer{{Directory: "https://ca.example.com", KeyID: "k", MACKey: unit.NewSecret("+/==")}}},
 		"is not a https:// URL":          {Domains: good, Folder: folder, Issuers: []Issuer{{Directory: "http://ca.example.com"}}},
 		"needs both a key id":            {Domains: good, Folder: folder, Issuers: []Issuer{{Directory: "https://ca.example.com", KeyID: "k"}}},
 		"both a key id and a MAC key":    {Domains: good, Folder: folder, Issuers: []Issuer{{Directory: "https://ca.example.com", MACKey: unit.NewSecret("s")}}},
@@ -327,7 +354,7 @@ func TestACMESpecs(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"", "example.com", "ftp://example.com", "http://"} {
-		if _, err := AskURL(address); err == nil {
+		if _, err := askURL(address); err == nil {
 			t.Errorf("%q may be asked", address)
 		}
 	}
@@ -335,7 +362,10 @@ func TestACMESpecs(t *testing.T) {
 
 func TestRefusalsAreBounded(t *testing.T) {
 	t.Parallel()
-	d := newDemand(OnDemand{Allow: func(context.Context, string) error { return errors.New("no") }})
+	d, err := newDemand(OnDemand{allow: func(context.Context, string) error { return errors.New("no") }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := range 3 * maxRefused {
 		_ = d.decide(t.Context(), strings.Repeat("a", i%60)+string(rune('a'+i%26))+".example.com"+strings.Repeat("b", i/60))
 	}
@@ -363,4 +393,92 @@ func TestCloseLeavesNothing(t *testing.T) {
 		}
 	}
 	eventually(t, func() bool { n, _ := goroutines([]string{limiter}); return n <= before })
+}
+
+func TestPermittedNames(t *testing.T) {
+	t.Parallel()
+	d, err := newDemand(OnDemand{Domains: []string{"Shop.example.com", "*.shops.example.com"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{
+		"shop.example.com": true, "a.shops.example.com": true, "a.b.shops.example.com": true,
+		"shops.example.com": false, ".shops.example.com": false, "xshops.example.com": false, "example.com": false,
+		"a.shop.example.com": false, "a.shops.example.com.evil.example": false, "": false,
+	} {
+		if got := !d.denies(name); got != want {
+			t.Errorf("%q: got %v", name, got)
+		}
+		if got := d.decide(t.Context(), name) == nil; got != want {
+			t.Errorf("decide %q: got %v", name, got)
+		}
+	}
+	if len(d.refused) != 0 {
+		t.Errorf("names are remembered that the list refuses: %v", d.refused)
+	}
+}
+
+func TestNewCertificatesOnDemandAreCounted(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1e9, 0)
+	b := bucket{size: 3, per: time.Hour, left: 3, at: at}
+	taken := func(n int) (ok int) {
+		for range n {
+			if b.take(at) {
+				ok++
+			}
+		}
+		return ok
+	}
+	if n := taken(5); n != 3 {
+		t.Errorf("at once: %d", n)
+	}
+	at = at.Add(20 * time.Minute)
+	if n := taken(5); n != 1 {
+		t.Errorf("after a third of the time: %d", n)
+	}
+	at = at.Add(24 * time.Hour)
+	if n := taken(5); n != 3 {
+		t.Errorf("after a day: %d", n)
+	}
+	if b = (bucket{}); taken(100) != 100 {
+		t.Error("no limit is none")
+	}
+}
+
+func TestSameSpecs(t *testing.T) {
+	t.Parallel()
+	spec := func(change func(*ACME)) *ACME {
+		a := &ACME{
+			Domains: []string{"a.example.com"}, Folder: "f", OnDemand: &OnDemand{Domains: []string{"b.example.com"}, Certificates: 1, Per: time.Hour},
+			Issuers: []Issuer{{Directory: "https://ca.example.com", KeyID: "k", MACKey: unit.NewSecret("c2VjcmV0")}},
+		}
+		change(a)
+		return a
+	}
+	first := spec(func(*ACME) {})
+	if !first.Same(spec(func(*ACME) {})) {
+		t.Error("what reads the same is not the same")
+	}
+	for name, change := range map[string]func(*ACME){
+		"domains":   func(a *ACME) { a.Domains = nil },
+		"folder":    func(a *ACME) { a.Folder = "g" },
+		"http":      func(a *ACME) { a.WithoutHTTP = true },
+		"tls":       func(a *ACME) { a.WithoutTLS = true },
+		"storage":   func(a *ACME) { a.Storage = &Folder{} },
+		"on demand": func(a *ACME) { a.OnDemand = nil },
+		"names":     func(a *ACME) { a.OnDemand.Domains = nil },
+		"ask":       func(a *ACME) { a.OnDemand.Ask = "http://ask.example.com" },
+		"number":    func(a *ACME) { a.OnDemand.Certificates++ },
+		"time":      func(a *ACME) { a.OnDemand.Per++ },
+		"function":  func(a *ACME) { a.OnDemand.allow = func(context.Context, string) error { return nil } },
+		"issuers":   func(a *ACME) { a.Issuers = append(a.Issuers, a.Issuers[0]) },
+		"directory": func(a *ACME) { a.Issuers[0].Directory = "https://other.example.com" },
+		"key":       func(a *ACME) { a.Issuers[0].MACKey = unit.NewSecret("b3RoZXI") },
+		"no key":    func(a *ACME) { a.Issuers[0].MACKey = unit.Secret{} },
+	} {
+		if first.Same(spec(change)) || spec(change).Same(first) {
+			t.Errorf("another %s is the same", name)
+		}
+	}
 }

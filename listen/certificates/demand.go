@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,11 +16,57 @@ import (
 )
 
 // OnDemand obtains certificates when clients come for names that the configuration
-// does not have.
+// does not have. A rule must permit them, Domains or Ask; where both are given, both must.
 type OnDemand struct {
-	// Allow is asked before anything is obtained, renewed or read for a name; an error
-	// refuses. It must be there.
-	Allow func(ctx context.Context, name string) error
+	// Domains are names, or *.NAME for all below one.
+	Domains []string
+	// Ask is the URL of a service of the user's: GET with the query domain=NAME, where 200
+	// permits. Redirects are not followed.
+	Ask string
+	// Certificates is how many new ones are asked for in Per at most; 0 is no limit.
+	// Those that the storage has, and renewals, do not count.
+	Certificates int
+	Per          time.Duration
+
+	allow func(ctx context.Context, name string) error // for tests: in the place of Ask
+}
+
+func (o *OnDemand) same(other *OnDemand) bool {
+	return slices.Equal(o.Domains, other.Domains) && o.Ask == other.Ask &&
+		o.Certificates == other.Certificates && o.Per == other.Per && o.allow == nil && other.allow == nil
+}
+
+func (o *OnDemand) check() (errs []error) {
+	if len(o.Domains) == 0 && o.Ask == "" && o.allow == nil {
+		errs = append(errs, errors.New("acme: certificates on demand need a permission rule, ask or domains: "+
+			"without one anybody can make this gateway ask for certificates for any name"))
+	}
+	if len(o.Domains) > maxDomains {
+		errs = append(errs, fmt.Errorf("acme: on demand: %d domains are named; at most %d are", len(o.Domains), maxDomains))
+	}
+	for _, d := range o.Domains {
+		errs = append(errs, checkPattern(d))
+	}
+	if o.Ask != "" {
+		_, err := askURL(o.Ask)
+		errs = append(errs, err)
+	}
+	if o.Certificates < 0 || o.Certificates > 0 && o.Per <= 0 {
+		errs = append(errs, errors.New("acme: on demand: the number of certificates needs the time in which so many are asked for"))
+	}
+	return errs
+}
+
+// checkPattern finds what is wrong with a name or with *.NAME.
+func checkPattern(pattern string) error {
+	below, wild := strings.CutPrefix(pattern, "*.")
+	if wild && !strings.Contains(below, ".") {
+		return fmt.Errorf("acme: on demand: %q permits every name of a top-level domain: name a domain of yours, such as *.shops.example.com", pattern)
+	}
+	if strings.Contains(below, "*") {
+		return fmt.Errorf("acme: on demand: %q has a * that does not stand at its beginning, before a dot", pattern)
+	}
+	return checkDomain(below)
 }
 
 const (
@@ -27,13 +74,12 @@ const (
 	refusedFor = time.Minute
 	// maxRefused is how many names are remembered; then all are forgotten at once.
 	maxRefused = 4096
-	// askTimeout is for the whole call of AskURL.
+	// askTimeout is for the whole call of Ask.
 	askTimeout = 5 * time.Second
 )
 
-// AskURL is an OnDemand.Allow that asks a service of the user's: GET with the query
-// domain=NAME, where 200 allows. Redirects are not followed.
-func AskURL(address string) (func(ctx context.Context, name string) error, error) {
+// askURL is the function that asks OnDemand.Ask.
+func askURL(address string) (func(ctx context.Context, name string) error, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("acme: the address %q to ask for permission is not a http:// or https:// URL", address)
@@ -65,32 +111,104 @@ func AskURL(address string) (func(ctx context.Context, name string) error, error
 
 // demand is the state of certificates on demand.
 type demand struct {
-	allow  func(ctx context.Context, name string) error
+	spec   OnDemand
+	exact  map[string]bool
+	below  []string // ".example.com": what the name has to end in
+	ask    func(ctx context.Context, name string) error
 	config *certmagic.Config
 	slots  chan struct{} // one for each handshake that has to wait
 	jobs   sync.WaitGroup
 
 	mu      sync.Mutex
 	refused map[string]time.Time // until when
+	bucket  bucket
 }
 
-func newDemand(spec OnDemand) *demand {
-	return &demand{allow: spec.Allow, slots: make(chan struct{}, maxObtaining), refused: map[string]time.Time{}}
+func newDemand(spec OnDemand) (*demand, error) {
+	d := &demand{
+		spec: spec, exact: map[string]bool{}, ask: spec.allow,
+		slots: make(chan struct{}, maxObtaining), refused: map[string]time.Time{},
+		bucket: bucket{size: spec.Certificates, per: spec.Per, left: float64(spec.Certificates)},
+	}
+	for _, pattern := range spec.Domains {
+		pattern = strings.ToLower(pattern)
+		if below, wild := strings.CutPrefix(pattern, "*"); wild {
+			d.below = append(d.below, below)
+			continue
+		}
+		d.exact[pattern] = true
+	}
+	if spec.Ask == "" {
+		return d, nil
+	}
+	var err error
+	d.ask, err = askURL(spec.Ask)
+	return d, err
 }
 
-var errRefused = errors.New("certificates: the permission rule refuses this name")
+// permits says whether the name is in Domains; without them every name is.
+func (d *demand) permits(name string) bool {
+	if len(d.spec.Domains) == 0 || d.exact[name] {
+		return true
+	}
+	for _, below := range d.below {
+		if len(name) > len(below) && strings.HasSuffix(name, below) {
+			return true
+		}
+	}
+	return false
+}
 
-// decide is certmagic's DecisionFunc.
+// bucket counts the certificates that may yet be asked for; it is full after per.
+type bucket struct {
+	size int // 0 is no limit
+	per  time.Duration
+	left float64
+	at   time.Time
+}
+
+func (b *bucket) take(now time.Time) bool {
+	if b.size == 0 {
+		return true
+	}
+	b.left = min(float64(b.size), b.left+now.Sub(b.at).Seconds()/b.per.Seconds()*float64(b.size))
+	b.at = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+var (
+	errRefused = errors.New("certificates: the permission rule refuses this name")
+	errTooMany = errors.New("certificates: too many new certificates were asked for on demand")
+)
+
+// decide is certmagic's DecisionFunc. It is asked before anything is obtained, renewed
+// or read for a name.
 func (d *demand) decide(ctx context.Context, name string) error {
 	if d.denies(name) {
 		return errRefused
 	}
-	err := d.allow(ctx, name)
-	if err == nil || ctx.Err() != nil {
-		return err
+	var err error
+	if d.ask != nil {
+		err = d.ask(ctx, name)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err == nil && d.stored(ctx, name) {
+		return nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err == nil {
+		if !d.bucket.take(time.Now()) {
+			return errTooMany
+		}
+		return nil
+	}
 	if len(d.refused) >= maxRefused {
 		clear(d.refused)
 	}
@@ -98,8 +216,24 @@ func (d *demand) decide(ctx context.Context, name string) error {
 	return err
 }
 
-// denies says whether a name was refused a moment ago.
+// stored says whether there is a certificate for the name already, of whichever issuer.
+func (d *demand) stored(ctx context.Context, name string) bool {
+	if d.bucket.size == 0 {
+		return true // Nobody counts.
+	}
+	for _, i := range d.config.Issuers {
+		if d.config.Storage.Exists(ctx, certmagic.StorageKeys.SiteCert(i.IssuerKey(), name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// denies says whether a name in lower case is not to be had, or was refused a moment ago.
 func (d *demand) denies(name string) bool {
+	if !d.permits(name) {
+		return true
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	until, ok := d.refused[name]

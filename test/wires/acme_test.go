@@ -13,11 +13,15 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,11 +44,13 @@ routes:
   - { name: all, match: { path: "/**" }, redirect: { to: "https://gate.example.com/", status: 307 } }
 `
 
-// A gateway obtains its certificate from an authority that validates the name over the
-// gateway's own listeners, refusing a third of all good nonces; and a gateway that
-// starts with the same folder has it at once.
-func TestCertificateFromAuthority(t *testing.T) {
-	t.Parallel()
+// authority is pebble and a gateway that asks it.
+type authority struct {
+	folder, admin, plain, secure, directory string
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
 	var at [7]string
 	for i := range at {
 		address, err := rig.FreeAddress()
@@ -53,36 +59,127 @@ func TestCertificateFromAuthority(t *testing.T) {
 		}
 		at[i] = address
 	}
-	admin, plain, secure, directory := at[0], at[1], at[2], at[3]
-	folder := t.TempDir()
-	startAuthority(t, folder, plain, secure, directory, at[4], at[5], at[6])
-	file := filepath.Join(folder, "sluice.yaml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, automatic, admin, plain, secure, directory), 0o600); err != nil {
+	a := &authority{folder: t.TempDir(), admin: at[0], plain: at[1], secure: at[2], directory: at[3]}
+	startAuthority(t, a.folder, a.plain, a.secure, a.directory, at[4], at[5], at[6])
+	return a
+}
+
+// start starts the gateway with a configuration.
+func (a *authority) start(t *testing.T, text string) *rig.Gateway {
+	t.Helper()
+	file := filepath.Join(a.folder, "sluice.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, run := range []string{"first", "second"} {
-		g, err := rig.Start(folder, file, admin, "", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := g.Ready(); err != nil {
-			t.Fatal(err, g.Log())
-		}
-		issuer, err := issuerAt(secure)
-		for deadline := time.Now().Add(time.Minute); run == "first" && err != nil && time.Now().Before(deadline); issuer, err = issuerAt(secure) {
-			time.Sleep(20 * time.Millisecond) // Another process works; there is nothing to wait on.
-		}
-		if err != nil || !strings.Contains(issuer, "Pebble") {
-			t.Errorf("%s start: issued by %q, %v\n%s", run, issuer, err, g.Log())
-		}
-		g.Kill()
+	g, err := rig.Start(a.folder, file, a.admin, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Kill)
+	if err := g.Ready(); err != nil {
+		t.Fatal(err, g.Log())
+	}
+	return g
+}
+
+// issues waits until the gateway shows a certificate of the authority for a name.
+func (a *authority) issues(t *testing.T, g *rig.Gateway, name string) {
+	t.Helper()
+	issuer, err := issuerAt(a.secure, name)
+	for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); issuer, err = issuerAt(a.secure, name) {
+		time.Sleep(20 * time.Millisecond) // Another process works; there is nothing to wait on.
+	}
+	if err != nil || !strings.Contains(issuer, "Pebble") {
+		t.Errorf("%s is issued by %q, %v\n%s", name, issuer, err, g.Log())
 	}
 }
 
-// issuerAt is who issued the certificate that a listener shows.
-func issuerAt(address string) (string, error) {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", address, &tls.Config{
-		ServerName:         "gate.example.com",
+// A gateway obtains its certificate from an authority that validates the name over the
+// gateway's own listeners, refusing a third of all good nonces; and a gateway that
+// starts with the same folder has it at once.
+func TestCertificateFromAuthority(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	text := fmt.Sprintf(automatic, a.admin, a.plain, a.secure, a.directory)
+	g := a.start(t, text)
+	a.issues(t, g, "gate.example.com")
+	g.Kill()
+	g = a.start(t, text)
+	if issuer, err := issuerAt(a.secure, "gate.example.com"); err != nil || !strings.Contains(issuer, "Pebble") {
+		t.Errorf("the second start: issued by %q, %v\n%s", issuer, err, g.Log())
+	}
+}
+
+const demanding = `
+admin: { address: "%s" }
+listeners:
+  - { name: plain, address: "%s" }
+  - name: secure
+    address: "%s"
+    tls:
+      unknown_names: refuse
+      acme:
+        domains: [gate.example.com]
+        email: ops@example.com
+        issuers:
+          - directory: https://%s/dir
+          - { directory: "https://%s/dir", authorities: directory.pem }
+        on_demand: { domains: ["*.shops.example.com"], ask: "%s/may?token=1", certificates: 2 }
+routes:
+  - { name: all, match: { path: "/**" }, respond: { body: hello } }
+`
+
+// The first authority is down, so that the second gives the certificates; clients get
+// further ones only for names that both rules permit, and only so many.
+func TestSeveralAuthoritiesAndOnDemand(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	var mu sync.Mutex
+	var asked []string
+	rule := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := r.URL.Query().Get("domain")
+		mu.Lock()
+		asked = append(asked, name)
+		mu.Unlock()
+		if r.URL.Path != "/may" || r.URL.Query().Get("token") != "1" || strings.HasPrefix(name, "evil.") {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	defer rule.Close()
+	down, err := rig.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := a.start(t, fmt.Sprintf(demanding, a.admin, a.plain, a.secure, down, a.directory, rule.URL))
+	a.issues(t, g, "gate.example.com")
+	if log := g.Log(); !strings.Contains(log, "could not get certificate from issuer") {
+		t.Errorf("the log says nothing of the first authority:\n%s", log)
+	}
+	a.issues(t, g, "a.shops.example.com")
+	a.issues(t, g, "b.shops.example.com")
+	// The third is one too many, those that are there stay, and neither rule lets others pass.
+	for _, name := range []string{"c.shops.example.com", "evil.shops.example.com", "shops.example.com", "other.example.com"} {
+		if issuer, err := issuerAt(a.secure, name); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			t.Errorf("%s is shown a certificate of %q, %v", name, issuer, err)
+		}
+	}
+	a.issues(t, g, "a.shops.example.com")
+	mu.Lock()
+	defer mu.Unlock()
+	for _, name := range asked {
+		if !strings.HasSuffix(name, ".shops.example.com") {
+			t.Errorf("the service is asked for %q, which the list does not have", name)
+		}
+	}
+	if !slices.Contains(asked, "evil.shops.example.com") {
+		t.Errorf("the service was asked for %q only", asked)
+	}
+}
+
+// issuerAt is who issued the certificate that a listener shows for a name.
+func issuerAt(address, name string) (string, error) {
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 20 * time.Second}, "tcp", address, &tls.Config{
+		ServerName:         name,
 		InsecureSkipVerify: true, // Who issued it is looked at below.
 	})
 	if err != nil {
@@ -90,7 +187,7 @@ func issuerAt(address string) (string, error) {
 	}
 	defer c.Close()
 	leaf := c.ConnectionState().PeerCertificates[0]
-	if err := leaf.VerifyHostname("gate.example.com"); err != nil {
+	if err := leaf.VerifyHostname(name); err != nil {
 		return "", errors.Join(err, errors.New("it is not for this name"))
 	}
 	return leaf.Issuer.CommonName, nil
