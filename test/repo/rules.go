@@ -17,7 +17,8 @@ var Layers = []Layer{
 	{"unit", with("internal/..."), "durations, sizes and secrets are words, not behaviour"},
 	{"message", with("internal/..."), "the most-read package stays clean"},
 
-	{"wire/*", with(leaves, "message"), "a protocol can be added or replaced in one folder"},
+	{"message/section", with(leaves, "message"), "what HTTP/2 and HTTP/3 have in common"},
+	{"wire/*", with(leaves, "message", "message/section"), "a protocol can be added or replaced in one folder"},
 	{"route", with(leaves, "message"), "the matcher knows requests only"},
 	{"template", with(leaves, "message"), "stands beside route"},
 	{"policy", with(leaves, "message"), "what a policy author imports"},
@@ -107,7 +108,7 @@ var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "wire/http3", "list
 
 // RequestPath is what an exchange passes through: no context.WithValue, no
 // map[string]any.
-var RequestPath = []string{"message", "wire/*", "route", "engine", "upstream", "listen", "target"}
+var RequestPath = []string{"message", "message/section", "wire/*", "route", "engine", "upstream", "listen", "target"}
 
 // Policies and targets are on the request path as well, but what they do to JSON
 // bodies may need a map; context.WithValue is refused there too.

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"net"
 	"time"
+
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // ClientConn is one connection to an origin. It carries many exchanges at once: RoundTrip may be
@@ -247,7 +249,7 @@ func (c *ClientConn) onHead(id uint32, block []byte, endStream bool) *fault {
 	}
 	fields := &l.reader.scratch
 	fields.Reset()
-	h.begin(responseHead, fields, l.bounds.headerBytes, l.bounds.headerFields)
+	h.Begin(section.Response, fields, l.bounds.headerBytes, l.bounds.headerFields)
 	if f := l.decodeBlock(block); f != nil {
 		return f
 	}

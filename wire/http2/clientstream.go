@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // clientStream is one exchange with an origin. It implements message.Canceler, and the body of
@@ -61,32 +62,32 @@ const maxInterim = 100
 
 // takeHead is called by the reading goroutine, with the lock, for a decoded head (RFC 9113
 // §8.3.2).
-func (s *clientStream) takeHead(h *head, fields *message.Header, endStream bool) *fault {
-	status, ok := parseStatus(h.status)
+func (s *clientStream) takeHead(h *section.Head, fields *message.Header, endStream bool) *fault {
+	status, ok := parseStatus(h.Status)
 	switch {
-	case h.wrong != "":
-		return spoiled(s.id, ProtocolError, h.wrong)
+	case h.Wrong != "":
+		return spoiled(s.id, ProtocolError, h.Wrong)
 	case !ok:
 		return spoiled(s.id, ProtocolError, ":status is not three digits between 100 and 599")
-	case h.tooLarge:
+	case h.TooLarge:
 		s.tooLarge = true
 		return spoiled(s.id, Cancel, "the head of the answer is too large")
 	case status == 101:
 		return spoiled(s.id, ProtocolError, "HTTP/2 has no status 101")
 	case status < 200:
 		return s.takeInterim(status, h, fields, endStream)
-	case status == 204 && h.length > 0:
+	case status == 204 && h.Length > 0:
 		return spoiled(s.id, ProtocolError, "an answer that has no body announces one")
 	}
 	allowed := message.BodyAllowed(s.method, status)
-	if endStream && h.length > 0 && allowed {
+	if endStream && h.Length > 0 && allowed {
 		return spoiled(s.id, ProtocolError, "content-length announces a body that does not come")
 	}
 	s.status = status
 	s.fields.CopyFrom(fields)
 	s.headSeen = true
-	s.in.announced = h.length
-	s.length = h.length
+	s.in.announced = h.Length
+	s.length = h.Length
 	if !allowed {
 		s.in.announced = 0 // No data may come, whatever is announced.
 	}
@@ -97,11 +98,11 @@ func (s *clientStream) takeHead(h *head, fields *message.Header, endStream bool)
 	return nil
 }
 
-func (s *clientStream) takeInterim(status int, h *head, fields *message.Header, endStream bool) *fault {
+func (s *clientStream) takeInterim(status int, h *section.Head, fields *message.Header, endStream bool) *fault {
 	switch s.informed++; {
 	case endStream:
 		return spoiled(s.id, ProtocolError, "an interim answer ends its stream")
-	case h.length > 0:
+	case h.Length > 0:
 		return spoiled(s.id, ProtocolError, "an answer that has no body announces one")
 	case s.informed > maxInterim:
 		return spoiled(s.id, EnhanceYourCalm, "too many interim answers")

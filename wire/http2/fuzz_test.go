@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // byteConn is a connection from which a fixed text is read; what is written is dropped.
@@ -80,7 +81,7 @@ func checkRequest(t *testing.T, x *message.Exchange) {
 		if !message.ValidName(f.Name) || f.Name != message.LowerASCII(f.Name) || !message.ValidValue(f.Value) || f.Value != message.TrimOWS(f.Value) {
 			t.Errorf("field %q: %q", f.Name, f.Value)
 		}
-		if connectionField(f.Name) || f.Name == "host" || f.Name == "expect" || f.Name == "te" && f.Value != "trailers" {
+		if section.ConnectionField(f.Name) || f.Name == "host" || f.Name == "expect" || f.Name == "te" && f.Value != "trailers" {
 			t.Errorf("field %q is on the border", f.Name)
 		}
 	}
@@ -141,7 +142,7 @@ func FuzzHead(f *testing.F) {
 		limits := Limits{}.withDefaults()
 		l.init(&byteConn{}, nil, limits.bounds())
 		var h message.Header
-		l.reader.head.begin(requestHead, &h, 4096, 20)
+		l.reader.head.Begin(section.Request, &h, 4096, 20)
 		fault := l.decodeBlock(block)
 		twin := hpack.NewDecoder(4096, nil)
 		_, err := twin.DecodeFull(block)
@@ -152,11 +153,11 @@ func FuzzHead(f *testing.F) {
 			t.Fatalf("decoded, although %v", err)
 		}
 		x := new(message.Exchange)
-		if fault != nil || l.reader.head.checkRequest() != "" {
+		if fault != nil || l.reader.head.CheckRequest() != "" {
 			return
 		}
 		x.Request.Header.CopyFrom(&h)
-		if p := l.reader.head.fillRequest(&x.Request, 4096, false); p != nil {
+		if p := l.reader.head.FillRequest(&x.Request, "HTTP/2", 4096, false); p != nil {
 			return
 		}
 		checkRequest(t, x)

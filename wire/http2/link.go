@@ -93,7 +93,7 @@ func (l *link) init(nc net.Conn, e end, b bounds) {
 	l.idleFrom = now
 	l.writer.link = l
 	l.reader.decoder = hpack.NewDecoder(headerblock.TableSize, nil)
-	l.reader.decoder.SetEmitFunc(l.reader.head.take)
+	l.reader.decoder.SetEmitFunc(l.reader.takeField)
 }
 
 // startTicker makes the link look at its timeouts from now on.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // reader is what the reading goroutine of a link uses, and nobody else.
@@ -19,7 +20,7 @@ type reader struct {
 	small [1 << 10]byte // while nothing is going on
 
 	decoder *hpack.Decoder
-	head    head
+	head    section.Head
 	scratch message.Header // of heads that are not decoded in place
 	// block collects a head that does not fit into one frame.
 	block       []byte

@@ -6,6 +6,7 @@ import (
 	"github.com/sluice-gateway/sluice/internal/date"
 	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // Respond implements message.Wire.
@@ -71,7 +72,7 @@ func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
 	out = headerblock.AppendStatus(out, x.Response.Status)
 	hasDate := false
 	for _, f := range x.Response.Header.Fields() {
-		if mayBeSpecial(len(f.Name)) && connectionField(f.Name) {
+		if section.ConnectionField(f.Name) {
 			continue
 		}
 		if len(f.Name) == 4 && message.EqualFold(f.Name, "date") {
@@ -197,7 +198,7 @@ func (s *serverStream) interim(status int, header *message.Header) {
 	out = headerblock.AppendStatus(out, status)
 	if header != nil {
 		for _, f := range header.Fields() {
-			if !connectionField(f.Name) {
+			if !section.ConnectionField(f.Name) {
 				out = l.encoder.Field(out, f.Name, f.Value)
 			}
 		}

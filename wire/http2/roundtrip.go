@@ -6,6 +6,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // Failure is why RoundTrip did not get an answer.
@@ -225,9 +226,9 @@ func skipRequestField(name, value string, tunnel bool) bool {
 	case 4:
 		return message.EqualFold(name, "host")
 	case 17:
-		return connectionField(name) || tunnel && message.EqualFold(name, "sec-websocket-key")
+		return section.ConnectionField(name) || tunnel && message.EqualFold(name, "sec-websocket-key")
 	}
-	return mayBeSpecial(len(name)) && connectionField(name)
+	return section.ConnectionField(name)
 }
 
 // sendStreaming sends what is there of the body on this goroutine, and leaves the rest to

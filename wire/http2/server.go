@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/internal/date"
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // Server serves client connections of one listener.
@@ -294,7 +295,7 @@ func (c *serverConn) onHead(id uint32, block []byte, endStream bool) *fault {
 	case entry == entryOld:
 		return c.headOfEnded(id, block)
 	case entry == entryIgnored:
-		l.reader.head.begin(ignoredHead, nil, 0, 0)
+		l.reader.head.Begin(section.Ignored, nil, 0, 0)
 		return l.decodeBlock(block)
 	}
 	return c.startStream(id, block, endStream, entry == entryRefused)
@@ -352,7 +353,7 @@ func (c *serverConn) headOfEnded(id uint32, block []byte) *fault {
 	case !e.byReset:
 		return broken(StreamClosed, "a head on a stream that has ended")
 	}
-	l.reader.head.begin(ignoredHead, nil, 0, 0)
+	l.reader.head.Begin(section.Ignored, nil, 0, 0)
 	if f := l.decodeBlock(block); f != nil {
 		return f
 	}
@@ -365,12 +366,12 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 	h := &l.reader.head
 	s := serverStreams.Get().(*serverStream)
 	x := &s.x
-	h.begin(requestHead, &x.Request.Header, c.limits.HeaderBytes, c.limits.HeaderFields)
+	h.Begin(section.Request, &x.Request.Header, c.limits.HeaderBytes, c.limits.HeaderFields)
 	f := l.decodeBlock(block)
 	if f == nil {
-		if why := h.checkRequest(); why != "" {
+		if why := h.CheckRequest(); why != "" {
 			f = spoiled(id, ProtocolError, why)
-		} else if h.hasLength && endStream && h.length > 0 {
+		} else if h.HasLength && endStream && h.Length > 0 {
 			f = spoiled(id, ProtocolError, "content-length announces a body that does not come")
 		} else if refused {
 			c.server.Counters.Refused.Add(l.shard, 1)
@@ -407,7 +408,7 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
 	h, fields := &l.reader.head, &l.reader.scratch
 	fields.Reset()
-	h.begin(trailerHead, fields, l.bounds.trailerBytes, l.bounds.headerFields)
+	h.Begin(section.Trailer, fields, l.bounds.trailerBytes, l.bounds.headerFields)
 	if f := l.decodeBlock(block); f != nil {
 		return f
 	}
@@ -422,11 +423,11 @@ func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
 	case s.reset || in.ended:
 		// Whoever ends a stream and goes on has lost count (RFC 9113 §5.1).
 		return broken(StreamClosed, "a head on a stream that has ended")
-	case h.wrong != "":
-		return spoiled(id, ProtocolError, h.wrong)
+	case h.Wrong != "":
+		return spoiled(id, ProtocolError, h.Wrong)
 	case !endStream:
 		return spoiled(id, ProtocolError, "a trailer section does not end its stream")
-	case h.tooLarge:
+	case h.TooLarge:
 		return spoiled(id, EnhanceYourCalm, "a trailer section is too large")
 	case in.announced >= 0 && in.received != in.announced:
 		return spoiled(id, ProtocolError, "data do not agree with content-length")

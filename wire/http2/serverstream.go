@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // serverStream is one exchange of a client connection. It implements message.Wire, and job: its
@@ -35,7 +36,7 @@ type serverStream struct {
 var serverStreams = sync.Pool{New: func() any { return new(serverStream) }}
 
 // begin is called by the reading goroutine when the head is complete.
-func (s *serverStream) begin(c *serverConn, id uint32, h *head, headBytes int64, endStream bool) {
+func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headBytes int64, endStream bool) {
 	s.stream.init(&c.link, id)
 	s.conn = c
 	s.started, s.aborted, s.expects, s.tunnelled = false, false, false, false
@@ -49,18 +50,18 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *head, headBytes int64,
 	x.Client = c.client
 	x.Response.Length = -1
 	x.Times.Started = time.Now()
-	s.in.announced, s.in.ended = h.length, endStream
-	problem := h.fillRequest(&x.Request, c.limits.Target, c.client.TLS != nil)
+	s.in.announced, s.in.ended = h.Length, endStream
+	problem := h.FillRequest(&x.Request, "HTTP/2", c.limits.Target, c.client.TLS != nil)
 	if problem != nil {
 		x.Deny(problem)
 	}
 	switch {
-	case problem == nil && h.protocol != "":
+	case problem == nil && h.Protocol != "":
 		s.beginTunnel(h)
 	case !endStream:
 		s.body.stream = s
-		s.body.length = h.length
-		s.expects = h.expect != ""
+		s.body.length = h.Length
+		s.expects = h.Expect != ""
 		x.Request.ExpectContinue = s.expects
 		x.Request.Body = &s.body
 	}

@@ -8,15 +8,16 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // beginTunnel makes an extended CONNECT (RFC 8441 §5) the handshake that an HTTP/1.1 origin knows:
 // a GET that asks for an upgrade, with a key, which HTTP/2 does not have.
-func (s *serverStream) beginTunnel(h *head) {
+func (s *serverStream) beginTunnel(h *section.Head) {
 	x := &s.x
 	s.tunnelled = true
 	x.Request.Method = "GET"
-	x.Request.Upgrade = h.protocol
+	x.Request.Upgrade = h.Protocol
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:]) // It never fails.
 	key := base64.StdEncoding.EncodeToString(nonce[:])

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // stream is what both ends of a link know of a stream. All of it is guarded by the
@@ -278,7 +279,7 @@ func (s *stream) sendTrailer(t *message.Header) (n int64, err error) {
 	}
 	out, at := l.beginHead(s.id)
 	for _, f := range t.Fields() {
-		if !connectionField(f.Name) {
+		if !section.ConnectionField(f.Name) {
 			out = l.encoder.Field(out, f.Name, f.Value)
 		}
 	}

@@ -1,22 +1,22 @@
-package http2
+package section
 
 import "github.com/sluice-gateway/sluice/message"
 
-// checkRequest decides whether a decoded head is a request at all (RFC 9113 §8.3.1, RFC 8441
-// §4). The result is why it is malformed, or "".
-func (h *head) checkRequest() string {
-	if h.wrong != "" {
-		return h.wrong
+// CheckRequest decides whether a decoded head is a request at all (RFC 9113 §8.3.1, RFC 9114
+// §4.3.1, RFC 8441 §4, RFC 9220). The result is why it is malformed, or "".
+func (h *Head) CheckRequest() string {
+	if h.Wrong != "" {
+		return h.Wrong
 	}
 	extended := h.pseudo&pseudoProtocol != 0
 	switch {
 	case h.pseudo&pseudoMethod == 0:
 		return ":method is missing"
-	case !message.ValidName(h.method):
+	case !message.ValidName(h.Method):
 		return ":method is not a token"
-	case extended && h.method != "CONNECT":
+	case extended && h.Method != "CONNECT":
 		return ":protocol stands in a request that is not CONNECT"
-	case h.method == "CONNECT" && !extended:
+	case h.Method == "CONNECT" && !extended:
 		if h.pseudo&(pseudoScheme|pseudoPath) != 0 || h.pseudo&pseudoAuthority == 0 {
 			return "CONNECT has not exactly :method and :authority" // RFC 9113 §8.5.
 		}
@@ -25,56 +25,56 @@ func (h *head) checkRequest() string {
 		return ":scheme is missing"
 	case h.pseudo&pseudoPath == 0:
 		return ":path is missing"
-	case h.path == "":
+	case h.Path == "":
 		return ":path is empty"
-	case h.path == "*" && h.method != "OPTIONS":
+	case h.Path == "*" && h.Method != "OPTIONS":
 		return ":path is * and the method is not OPTIONS"
-	case h.path[0] != '/' && h.path != "*":
+	case h.Path[0] != '/' && h.Path != "*":
 		return ":path does not begin with a slash"
-	case !message.ValidName(h.protocol) && extended:
+	case !message.ValidName(h.Protocol) && extended:
 		return ":protocol is not a token"
-	case !validFieldValue(h.authority) || !validFieldValue(h.path) || !validFieldValue(h.scheme):
+	case !validFieldValue(h.Authority) || !validFieldValue(h.Path) || !validFieldValue(h.Scheme):
 		return "a pseudo-field has a control character, or white space at an end"
 	}
 	return ""
 }
 
-// fillRequest makes a request of a well-formed head. The result is nil or why it is refused
-// with an answer. maxTarget bounds :path.
-func (h *head) fillRequest(req *message.Request, maxTarget int, secure bool) *message.Problem {
-	req.Protocol = "HTTP/2"
-	req.Method = h.method
+// FillRequest makes a request of a well-formed head. The result is nil or why it is refused
+// with an answer. protocol is for Request.Protocol; maxTarget bounds :path, in bytes.
+func (h *Head) FillRequest(req *message.Request, protocol string, maxTarget int, secure bool) *message.Problem {
+	req.Protocol = protocol
+	req.Method = h.Method
 	req.Scheme = "http"
 	if secure {
 		req.Scheme = "https"
 	}
-	if h.tooLarge {
+	if h.TooLarge {
 		return message.HeaderTooLarge
 	}
 	if p := h.fillAuthority(req); p != nil {
 		return p
 	}
-	if h.method == "CONNECT" {
-		if h.protocol == "" {
+	if h.Method == "CONNECT" {
+		if h.Protocol == "" {
 			return message.ConnectRefused
 		}
-		if h.protocol != "websocket" {
+		if h.Protocol != "websocket" {
 			return message.ConnectRefused.WithDetail("the protocol of an extended CONNECT is not websocket")
 		}
 	}
-	if h.scheme != "http" && h.scheme != "https" {
+	if h.Scheme != "http" && h.Scheme != "https" {
 		return message.BadRequest.WithDetail(":scheme is neither http nor https")
 	}
-	if len(h.path) > maxTarget {
+	if len(h.Path) > maxTarget {
 		return message.TargetTooLong
 	}
-	for i := 0; i < len(h.path); i++ {
-		if !targetTable[h.path[i]] {
+	for i := 0; i < len(h.Path); i++ {
+		if !targetTable[h.Path[i]] {
 			return message.BadRequest.WithDetail("the request target has a character that is not allowed")
 		}
 	}
-	splitQuery(req, h.path)
-	if h.expect != "" && !message.EqualFold(h.expect, "100-continue") {
+	splitQuery(req, h.Path)
+	if h.Expect != "" && !message.EqualFold(h.Expect, "100-continue") {
 		return message.ExpectationFailed
 	}
 	if h.trailers {
@@ -85,8 +85,8 @@ func (h *head) fillRequest(req *message.Request, maxTarget int, secure bool) *me
 
 // fillAuthority takes :authority, or Host without one; where both are there they must mean
 // the same (RFC 9113 §8.3.1).
-func (h *head) fillAuthority(req *message.Request) *message.Problem {
-	given := h.authority
+func (h *Head) fillAuthority(req *message.Request) *message.Problem {
+	given := h.Authority
 	if h.pseudo&pseudoAuthority == 0 {
 		given = h.host
 	}
