@@ -27,7 +27,8 @@ var Layers = []Layer{
 	{"ai/...", with(leaves, "message"), "the chat model knows no run time"},
 	{"observe/...", with(leaves, "message", "policy"), "it is told what happened, and hands counters to policies"},
 
-	{"upstream", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
+	{"upstream/*", leaves, "decisions without connections: each can be read and tested alone"},
+	{"upstream", with(leaves, "upstream/*", "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
 	{"listen", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "listen/certificates"), "the second step of the chain"},
 	{"listen/certificates", with(leaves, "message"), "certificates know no configuration"},
 	{"engine", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "upstream", "listen"), "the engine runs what it is given"},
