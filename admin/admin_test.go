@@ -37,7 +37,7 @@ func options() Options {
 				Reload:    Reload{Result: ReloadFailure, At: at, Error: "sluice.yaml:1:1: wrong"},
 				Routes:    2, Kept: 3,
 				Listeners: []Listener{{Name: "web", Address: "127.0.0.1:8080", Connections: 4}},
-				Upstreams: []Upstream{{Name: "orders", Endpoints: []Endpoint{{Address: "10.0.0.7:8080", Open: 5, Idle: 4, Active: 1}}}},
+				Upstreams: []Upstream{{Name: "orders", Endpoints: []Endpoint{{Address: "10.0.0.7:8080", State: "healthy", Weight: 1, Open: 5, Idle: 4, Active: 1}}}},
 			}
 		},
 		Logger: slog.New(slog.DiscardHandler),
@@ -81,7 +81,7 @@ func TestAnswers(t *testing.T) {
 			`"ready":true,"revision":7,"hash":"sha256:abc",` +
 			`"reload":{"result":"failure","at":"2026-11-23T01:02:03Z","error":"sluice.yaml:1:1: wrong"},"routes":2,"kept":3,` +
 			`"listeners":[{"name":"web","address":"127.0.0.1:8080","connections":4}],` +
-			`"upstreams":[{"name":"orders","endpoints":[{"address":"10.0.0.7:8080","open":5,"idle":4,"active":1}]}]}`},
+			`"upstreams":[{"name":"orders","endpoints":[{"address":"10.0.0.7:8080","state":"healthy","weight":1,"priority":0,"open":5,"idle":4,"active":1}]}]}`},
 		{"empty status", empty, "GET", "/status", 200, plain, `{"version":"","started":"0001-01-01T00:00:00Z","uptime_seconds":0,` +
 			`"ready":false,"revision":0,"reload":{"result":"none"},"routes":0,"kept":0,"listeners":[],"upstreams":[{"name":"a","endpoints":[]}]}`},
 		{"not found", ready, "GET", "/", 404, document, `{"title":"Not Found","status":404,"detail":"there are /healthz, /metrics, /readyz, /status","code":"not_found"}`},

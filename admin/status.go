@@ -73,6 +73,11 @@ type Upstream struct {
 // Endpoint is one origin.
 type Endpoint struct {
 	Address string `json:"address"`
+	// State is healthy, or why the endpoint gets no requests: unhealthy, ejected.
+	State    string `json:"state"`
+	Weight   int    `json:"weight"`
+	Priority int    `json:"priority"`
+	Zone     string `json:"zone,omitempty"`
 	// Open counts connections; Idle those of them that wait in the pool.
 	Open int `json:"open"`
 	Idle int `json:"idle"`

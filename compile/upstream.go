@@ -27,7 +27,7 @@ func (b *build) upstreams() {
 		shared := b.reuseUpstream(item.Value)
 		if shared == nil {
 			c := upstreamConfig(item.Value)
-			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name)), from: item.Value}
+			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name), b.compiler.options.Logger), from: item.Value}
 			b.secure(item, shared)
 		}
 		b.compiler.mu.Lock()
@@ -122,7 +122,9 @@ func (b *build) reuseUpstream(from *config.Upstream) *sharedUpstream {
 func upstreamConfig(u *config.Upstream) upstream.Config {
 	c := upstream.Config{
 		Name:           u.Name.Value,
-		Balance:        balances[u.Balance],
+		Balance:        balances[u.Balance.Method],
+		PanicThreshold: u.PanicThreshold.Fraction(),
+		SlowStart:      u.SlowStart.Std(),
 		ConnectTimeout: u.Timeouts.Connect.Std(),
 		IdleTimeout:    u.Timeouts.Idle.Std(),
 		MaxConnections: u.Connections.Max,
@@ -136,10 +138,15 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	}
 	for _, e := range u.Endpoints {
 		c.Endpoints = append(c.Endpoints, upstream.EndpointConfig{
-			Address: hostPort(e.URL.Host(), e.URL.Port()),
-			Weight:  e.Weight,
-			Secure:  e.URL.Secure(),
+			Address:  hostPort(e.URL.Host(), e.URL.Port()),
+			Weight:   e.Weight,
+			Zone:     e.Zone,
+			Priority: e.Priority,
+			Secure:   e.URL.Secure(),
 		})
+	}
+	if u.Zone != nil {
+		c.Zone, c.ZoneMinimum = u.Zone.Name, u.Zone.Minimum.Fraction()
 	}
 	if u.Protocol == listen.HTTP2 {
 		c.Protocol = upstream.HTTP2

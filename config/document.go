@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/sluice-gateway/sluice/config/traffic"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -227,16 +228,19 @@ type ListenerTimeouts struct {
 
 // Upstream is a group of origins that serve the same.
 type Upstream struct {
-	Name          Text                `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
-	Endpoints     unit.List[Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
-	Protocol      string              `enum:"http/1.1,h2" default:"http/1.1" doc:"What the origins speak; h2 without TLS is spoken with prior knowledge."`
-	TLS           UpstreamTLS         `yaml:"tls" doc:"How https endpoints are spoken to, and whom to believe."`
-	Balance       string              `enum:"round_robin,least_request,random" default:"round_robin" doc:"How an endpoint is chosen: in turn, the less busy of two at random, or at random; all by weight."`
-	Timeouts      UpstreamTimeouts    `doc:"How long the origins may take."`
-	Retry         Retry               `doc:"When another endpoint is asked."`
-	Connections   UpstreamConnections `doc:"How many connections are held."`
-	ProxyProtocol string              `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
-	Limits        UpstreamLimits      `doc:"How much an origin may send."`
+	Name           Text                        `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Endpoints      unit.List[traffic.Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
+	Protocol       string                      `enum:"http/1.1,h2" default:"http/1.1" doc:"What the origins speak; h2 without TLS is spoken with prior knowledge."`
+	TLS            UpstreamTLS                 `yaml:"tls" doc:"How https endpoints are spoken to, and whom to believe."`
+	Balance        traffic.Balance             `default:"round_robin" doc:"How an endpoint is chosen: a word, or a mapping where there is more to say."`
+	Zone           *traffic.Zone               `doc:"Which endpoints are near; absent: zones make no difference."`
+	PanicThreshold unit.Share                  `default:"20%" doc:"When fewer of the endpoints are well than this share, all are used: probably it is not they who are ill."`
+	SlowStart      unit.Duration               `default:"0s" max:"1h" doc:"How long an endpoint that is new, or well again, is spared: its share grows from a tenth to the whole; 0s: not at all."`
+	Timeouts       traffic.Timeouts            `doc:"How long the origins may take."`
+	Retry          traffic.Retry               `doc:"When another endpoint is asked."`
+	Connections    traffic.Connections         `doc:"How many connections are held."`
+	ProxyProtocol  string                      `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
+	Limits         UpstreamLimits              `doc:"How much an origin may send."`
 }
 
 // UpstreamTLS says how TLS is spoken to origins.
@@ -248,26 +252,6 @@ type UpstreamTLS struct {
 	Names              unit.List[string] `max:"100" doc:"Names of which the certificate must have one, instead of the server name: hosts, or URIs such as spiffe://…"`
 	Pins               unit.List[string] `max:"100" doc:"SHA-256 of public keys, one of which must be in the chain: sha256/ and base64."`
 	InsecureSkipVerify bool              `default:"false" doc:"Believes every certificate: whoever is in between can read and change everything. It is logged."`
-}
-
-// UpstreamTimeouts bound how long an origin can hold an exchange.
-type UpstreamTimeouts struct {
-	Connect  unit.Duration `default:"1s" min:"1ms" max:"1h" doc:"The time to open a connection."`
-	Response unit.Duration `default:"15s" min:"1ms" max:"1d" doc:"The longest wait for the head of the answer."`
-	Body     unit.Duration `default:"5m" min:"1ms" max:"1d" doc:"The longest silence within a body or a tunnel."`
-	Idle     unit.Duration `default:"60s" min:"1ms" max:"1d" doc:"How long an unused connection is kept."`
-}
-
-// Retry says when and how often a request is sent again.
-type Retry struct {
-	Attempts int                `default:"1" min:"0" max:"10" doc:"How often a request is sent again at most; 0: never."`
-	On       unit.List[RetryOn] `default:"[connect_failure]" doc:"What makes a request be sent again: connect_failure, or a status in quotes, such as \"503\"."`
-}
-
-// UpstreamConnections bound the pool of connections to each endpoint.
-type UpstreamConnections struct {
-	Max  int `default:"512" min:"1" max:"1000000" doc:"The connections to one endpoint at once."`
-	Idle int `default:"128" min:"0" max:"1000000" doc:"The unused connections that are kept for one endpoint."`
 }
 
 // UpstreamLimits bound what an origin can make the gateway hold.

@@ -3,55 +3,12 @@ package config
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
 
 func problemf(format string, arguments ...any) error { return fmt.Errorf(format, arguments...) }
-
-// Endpoint is one origin of an upstream, written as its URL or as a mapping.
-type Endpoint struct {
-	URL    unit.Origin `yaml:"url" required:"true" doc:"Its scheme, host and port, such as http://10.0.0.7:8080."`
-	Weight int         `default:"1" min:"1" max:"1000" doc:"Its part of the requests, relative to the other endpoints."`
-}
-
-// Form says how an endpoint is written.
-func (Endpoint) Form() unit.Form { return unit.Origin{}.Form() }
-
-// UnmarshalText reads the short form.
-func (e *Endpoint) UnmarshalText(text []byte) error { return e.URL.UnmarshalText(text) }
-
-// RetryOn is what makes a request be sent again: connect_failure, or a status.
-type RetryOn struct {
-	ConnectFailure bool `yaml:"-"`
-	Status         int  `yaml:"-"`
-}
-
-// Form says how it is written.
-func (RetryOn) Form() unit.Form {
-	return unit.Form{
-		Name:    "condition",
-		Is:      `connect_failure or a status from "500" to "599", in quotes`,
-		Pattern: `^(connect_failure|5[0-9][0-9])$`,
-	}
-}
-
-// UnmarshalText reads it.
-func (r *RetryOn) UnmarshalText(text []byte) error {
-	word := string(text)
-	if word == "connect_failure" {
-		r.ConnectFailure = true
-		return nil
-	}
-	status, err := strconv.Atoi(word)
-	if err != nil || len(word) != 3 || status < 500 || status > 599 {
-		return fmt.Errorf("%q is not %s", word, r.Form().Is)
-	}
-	r.Status = status
-	return nil
-}
 
 // Path is a pattern of paths, or a regular expression.
 type Path struct {

@@ -74,7 +74,7 @@ func newLoopback(t testing.TB) *loopback {
 func (l *loopback) reload() {
 	l.t.Helper()
 	config := upstream.Config{Name: "orders", Endpoints: []upstream.EndpointConfig{{Address: l.origin.Addr().String()}}}
-	u := upstream.New(config, l.rig.gateway.Upstream("orders"))
+	u := upstream.New(config, l.rig.gateway.Upstream("orders"), nil)
 	s := l.rig.snapshot(nil, on{path: "/orders/{id}", target: func(x *message.Exchange) error {
 		return u.RoundTrip(x, &x.Request, &x.Response)
 	}})

@@ -105,6 +105,10 @@ var epoch = time.Now()
 // never goes back. It costs nothing: hooks use it in place of reading the clock.
 func (x *Exchange) Now() int64 { return int64(x.Times.Started.Sub(epoch)) }
 
+// Clock reads the clock of Now. It is for what happens outside exchanges, or long after
+// one has started.
+func Clock() int64 { return int64(time.Since(epoch)) }
+
 // Deny refuses the exchange: the client's fault, or a rule's. Header fields that
 // are already in x.Response stay and are sent with the problem.
 func (x *Exchange) Deny(p *Problem) Verdict {

@@ -18,56 +18,73 @@ func (b Balance) String() string {
 	return [...]string{"round_robin", "least_request", "random"}[b]
 }
 
-// triedSet remembers the endpoints that were asked in vain. Endpoints past the
-// sixty-fourth are not remembered: they may be asked twice.
-type triedSet uint64
+// triedSet remembers the endpoints that were asked in vain. It is passed by value, so
+// that it stays on the stack.
+type triedSet struct {
+	endpoints [maxTries]*Endpoint
+	n         int
+}
 
-func (t *triedSet) add(i int) {
-	if i < 64 {
-		*t |= 1 << i
+// maxTries is how often one request may be sent: attempts is at most ten.
+const maxTries = 11
+
+func (t *triedSet) add(e *Endpoint) {
+	if t.n < maxTries {
+		t.endpoints[t.n] = e
+		t.n++
 	}
 }
 
-func (t triedSet) has(i int) bool { return i < 64 && t&(1<<i) != 0 }
-
-// balancer chooses an endpoint, one that was not tried yet if there is any; nil
-// where there are none at all.
-type balancer interface {
-	pick(tried triedSet) *Endpoint
+func (t *triedSet) has(e *Endpoint) bool {
+	for i := range t.n {
+		if t.endpoints[i] == e {
+			return true
+		}
+	}
+	return false
 }
 
-func newBalancer(b Balance, endpoints []*Endpoint) balancer {
+// hint is what a balancer may look at of the exchange for which it chooses.
+type hint struct {
+	now  int64  // message.Exchange.Now
+	hash uint64 // of what the choice depends on; 0 where it depends on nothing
+}
+
+// balancer chooses one of a fixed list of endpoints, one that was not tried yet if there
+// is any. The list is never empty.
+type balancer interface {
+	pick(h hint, tried triedSet) *Endpoint
+}
+
+// newBalancer makes the balancer of a list, which is kept.
+func newBalancer(c *Config, endpoints []*Endpoint) balancer {
 	switch {
-	case len(endpoints) == 0:
-		return noEndpoint{}
 	case len(endpoints) == 1:
 		return onlyEndpoint{endpoints[0]}
-	case b == LeastRequest:
+	case c.Balance == LeastRequest:
 		return &leastRequest{newWeighted(endpoints)}
-	case b == Random:
+	case c.Balance == Random:
 		return newWeighted(endpoints)
 	}
 	return newRoundRobin(endpoints)
 }
 
-type noEndpoint struct{}
-
-func (noEndpoint) pick(triedSet) *Endpoint { return nil }
-
 type onlyEndpoint struct{ endpoint *Endpoint }
 
-func (o onlyEndpoint) pick(triedSet) *Endpoint { return o.endpoint }
+func (o onlyEndpoint) pick(hint, triedSet) *Endpoint { return o.endpoint }
 
-// untried looks for an endpoint that was not asked yet, from a given one on, and
-// falls back to that one.
-func untried(endpoints []*Endpoint, from *Endpoint, tried triedSet) *Endpoint {
+// untried looks for an endpoint that was not asked yet, from a given place on, and
+// falls back to the one at that place.
+func untried(endpoints []*Endpoint, from int, tried triedSet) *Endpoint {
+	if tried.n == 0 {
+		return endpoints[from]
+	}
 	for i := range endpoints {
-		e := endpoints[(from.index+i)%len(endpoints)]
-		if !tried.has(e.index) {
+		if e := endpoints[(from+i)%len(endpoints)]; !tried.has(e) {
 			return e
 		}
 	}
-	return from
+	return endpoints[from]
 }
 
 // roundRobin walks through a schedule in which each endpoint stands as often as its
@@ -126,18 +143,14 @@ func gcd(a, b int) int {
 	return a
 }
 
-func (r *roundRobin) pick(tried triedSet) *Endpoint {
+func (r *roundRobin) pick(_ hint, tried triedSet) *Endpoint {
 	n := uint64(len(r.schedule))
-	if tried == 0 {
+	if tried.n == 0 {
 		return r.endpoints[r.schedule[r.next.Add(1)%n]]
 	}
 	// A further try takes nobody's turn: with two endpoints, one of them down, every
 	// request would begin with that one.
-	e := r.endpoints[r.schedule[rand.Uint64N(n)]]
-	if tried.has(e.index) {
-		return untried(r.endpoints, e, tried)
-	}
-	return e
+	return untried(r.endpoints, int(r.schedule[rand.Uint64N(n)]), tried)
 }
 
 // weighted chooses at random by weight.
@@ -156,7 +169,8 @@ func newWeighted(endpoints []*Endpoint) *weighted {
 	return w
 }
 
-func (w *weighted) pick(tried triedSet) *Endpoint {
+// draw returns the place of one of them.
+func (w *weighted) draw() int {
 	n := rand.Uint64N(w.upTo[len(w.upTo)-1])
 	lo, hi := 0, len(w.upTo)-1
 	for lo < hi {
@@ -166,10 +180,11 @@ func (w *weighted) pick(tried triedSet) *Endpoint {
 			lo = mid + 1
 		}
 	}
-	if e := w.endpoints[lo]; !tried.has(lo) {
-		return e
-	}
-	return untried(w.endpoints, w.endpoints[lo], tried)
+	return lo
+}
+
+func (w *weighted) pick(_ hint, tried triedSet) *Endpoint {
+	return untried(w.endpoints, w.draw(), tried)
 }
 
 // leastRequest takes two at random and uses the one with less to do for its
@@ -177,8 +192,8 @@ func (w *weighted) pick(tried triedSet) *Endpoint {
 // "The Power of Two Choices in Randomized Load Balancing").
 type leastRequest struct{ *weighted }
 
-func (l *leastRequest) pick(tried triedSet) *Endpoint {
-	a, b := l.weighted.pick(tried), l.weighted.pick(tried)
+func (l *leastRequest) pick(h hint, tried triedSet) *Endpoint {
+	a, b := l.weighted.pick(h, tried), l.weighted.pick(h, tried)
 	// Where both are idle the draw decides, in which the weights are already; the load
 	// is compared per weight.
 	if b.active.Load()*int64(a.weight) < a.active.Load()*int64(b.weight) {

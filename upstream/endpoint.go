@@ -1,25 +1,40 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
-// Endpoint is one address of an upstream, with its connections.
+// Endpoint is one address of an upstream, with its connections and what is known of its
+// health.
 type Endpoint struct {
-	address string
-	weight  int
-	index   int
-	secure  bool
-	active  atomic.Int64 // exchanges under way
-	pool    pool
-	h2      *multiplex // nil with HTTP/1.1
+	address  string
+	weight   int
+	zone     string
+	priority int
+	secure   bool
+
+	active atomic.Int64  // exchanges under way
+	ill    atomic.Uint32 // reasons for which it is passed over; 0: it is well
+	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
+
+	pool pool
+	h2   *multiplex // nil with HTTP/1.1
 }
 
+// Illness is a reason for which an endpoint is passed over. An endpoint may have several.
+type Illness uint32
+
+const (
+	Unhealthy Illness = 1 << iota // active checks say so
+	Ejected                       // its answers say so
+)
+
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
-	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), index: len(u.endpoints), secure: c.Secure}
+	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), zone: c.Zone, priority: c.Priority, secure: c.Secure}
 	e.pool.init(u, e)
 	if u.config.Protocol == HTTP2 {
 		e.h2 = newMultiplex(e, &u.config)
@@ -33,8 +48,25 @@ func (e *Endpoint) Address() string { return e.address }
 // Weight is the endpoint's share among its peers.
 func (e *Endpoint) Weight() int { return e.weight }
 
+// Zone is where the endpoint stands, or "".
+func (e *Endpoint) Zone() string { return e.zone }
+
+// Priority is the endpoint's level; 0 is used first.
+func (e *Endpoint) Priority() int { return e.priority }
+
 // Active is the number of exchanges under way.
 func (e *Endpoint) Active() int64 { return e.active.Load() }
+
+// State is "healthy", or why the endpoint is passed over.
+func (e *Endpoint) State() string {
+	switch ill := Illness(e.ill.Load()); {
+	case ill&Unhealthy != 0:
+		return "unhealthy"
+	case ill&Ejected != 0:
+		return "ejected"
+	}
+	return "healthy"
+}
 
 // Connections tells how many connections are open, and how many of them idle.
 func (e *Endpoint) Connections() (open, idle int) {
@@ -44,6 +76,25 @@ func (e *Endpoint) Connections() (open, idle int) {
 	return e.pool.size()
 }
 
+// same says whether a configuration is that of this endpoint.
+func (e *Endpoint) same(c *EndpointConfig) bool {
+	return e.address == c.Address && e.weight == max(c.Weight, 1) && e.zone == c.Zone && e.priority == c.Priority && e.secure == c.Secure
+}
+
+// spared says whether an endpoint that began a short while ago is passed over this time:
+// its chance grows from a tenth to the whole.
+func (e *Endpoint) spared(u *Upstream, now int64) bool {
+	began := e.began.Load()
+	if began == 0 {
+		return false
+	}
+	age := now - began
+	if age >= int64(u.config.SlowStart) {
+		return false
+	}
+	return rand.Float64() > max(0.1, float64(age)/float64(u.config.SlowStart))
+}
+
 func (e *Endpoint) close() {
 	if e.h2 != nil {
 		e.h2.close()
@@ -51,10 +102,15 @@ func (e *Endpoint) close() {
 	e.pool.close()
 }
 
+// enter and leave enclose an exchange's use of a connection. leave is called by whoever
+// ends it: the pool that gets the connection back, when the answer's last byte was read.
+func (e *Endpoint) enter() { e.active.Add(1) }
+func (e *Endpoint) leave() { e.active.Add(-1) }
+
 // roundTrip sends a request over a connection of this endpoint. A request that
 // names no host gets the endpoint's, for this try only.
 func (e *Endpoint) roundTrip(conn *http1.ClientConn, x *message.Exchange, req *message.Request, resp *message.Response) *http1.Failure {
-	e.active.Add(1)
+	e.enter()
 	returned := false
 	defer e.panicked(conn, &returned)
 	nameless := req.Authority == ""
@@ -80,12 +136,12 @@ func (e *Endpoint) panicked(conn *http1.ClientConn, returned *bool) {
 
 // Idle implements http1.ConnPool.
 func (e *Endpoint) Idle(c *http1.ClientConn) {
-	e.active.Add(-1)
+	e.leave()
 	e.pool.giveBack(c)
 }
 
 // Dead implements http1.ConnPool.
 func (e *Endpoint) Dead(*http1.ClientConn) {
-	e.active.Add(-1)
+	e.leave()
 	e.pool.forget()
 }

@@ -51,13 +51,13 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 			return failure
 		}
 		e := m.endpoint
-		e.active.Add(1)
+		e.enter()
 		f := conn.RoundTrip(x, req, resp)
 		if f == nil {
 			return nil
 		}
 		if !f.Sent {
-			e.active.Add(-1) // No stream was opened, so nobody will say that it has ended.
+			e.leave() // No stream was opened, so nobody will say that it has ended.
 		}
 		failure = &http1.Failure{Problem: f.Problem, Sent: f.Sent && !f.Refused || f.BodyTaken, Answered: f.Answered, Cause: f.Cause}
 		if failure.Sent || !req.Rewind() || x.Wire().Gone() || try == multiplexTries {
@@ -137,7 +137,7 @@ func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 }
 
 // Freed implements http2.ConnPool.
-func (m *multiplex) Freed(*http2.ClientConn) { m.endpoint.active.Add(-1) }
+func (m *multiplex) Freed(*http2.ClientConn) { m.endpoint.leave() }
 
 // Dead implements http2.ConnPool.
 func (m *multiplex) Dead(c *http2.ClientConn) {

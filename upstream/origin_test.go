@@ -201,7 +201,7 @@ func to(addresses ...string) Config {
 func newUpstream(t testing.TB, c Config) (*Upstream, *counts) {
 	t.Helper()
 	n := &counts{}
-	u := New(c, n)
+	u := New(c, n, nil)
 	t.Cleanup(func() { _ = u.Close() })
 	return u, n
 }

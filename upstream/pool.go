@@ -281,3 +281,8 @@ func (p *pool) close() {
 		c.Close()
 	}
 }
+
+// outOfDescriptors says that the process or the system has none left.
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, errTooManyFiles) || errors.Is(err, errTooManyFilesSystem)
+}

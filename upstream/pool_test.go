@@ -69,7 +69,7 @@ func TestWaitForAConnection(t *testing.T) {
 			order <- i
 			finish(t, x)
 		})
-		waiting(u.endpoints[0], i+1)
+		waiting(u.Endpoints()[0], i+1)
 	}
 	finish(t, first)
 	wait.Wait()
@@ -95,7 +95,7 @@ func TestWaitForRoom(t *testing.T) {
 		finish(t, begin(t, u))
 		close(done)
 	}()
-	waiting(u.endpoints[0], 1)
+	waiting(u.Endpoints()[0], 1)
 	first.Response.CloseBody() // With bytes unread: this ends the connection.
 	<-done
 	if o.accepted.Load() != 2 {
@@ -136,12 +136,12 @@ func TestWaitEnds(t *testing.T) {
 			_, _, err := ask(u, exchange(w, "GET", nil))
 			result <- err
 		}()
-		waiting(u.endpoints[0], 1)
+		waiting(u.Endpoints()[0], 1)
 		w.hangUp()
 		if err := <-result; !errors.Is(err, message.ClientGone) {
 			t.Error(err)
 		}
-		waiting(u.endpoints[0], 0)
+		waiting(u.Endpoints()[0], 0)
 		first.Response.CloseBody()
 		atRest(t, u)
 	})
@@ -153,7 +153,7 @@ func TestGoneAtItsTurn(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, echo)
 	u, _ := newUpstream(t, limited(o.address, 1))
-	p := &u.endpoints[0].pool
+	p := &u.Endpoints()[0].pool
 	first := begin(t, u)
 	finish(t, first)
 	w := &wire{}
@@ -186,7 +186,7 @@ func TestFreshMakesRoom(t *testing.T) {
 	a, b := begin(t, u), begin(t, u)
 	finish(t, a)
 	finish(t, b)
-	p := &u.endpoints[0].pool
+	p := &u.Endpoints()[0].pool
 	c, failure := p.take(exchange(&wire{}, "GET", nil), true)
 	if failure != nil || c.Used() != 0 {
 		t.Fatalf("%v", failure)
@@ -217,13 +217,13 @@ func TestMaxIdle(t *testing.T) {
 	for range 5 {
 		all = append(all, begin(t, u))
 	}
-	if open, idle := u.endpoints[0].Connections(); open != 5 || idle != 0 || u.endpoints[0].Active() != 5 {
+	if open, idle := u.Endpoints()[0].Connections(); open != 5 || idle != 0 || u.Endpoints()[0].Active() != 5 {
 		t.Errorf("%d open, %d idle", open, idle)
 	}
 	for _, x := range all {
 		finish(t, x)
 	}
-	if open, idle := u.endpoints[0].Connections(); open != 2 || idle != 2 {
+	if open, idle := u.Endpoints()[0].Connections(); open != 2 || idle != 2 {
 		t.Errorf("%d open, %d idle", open, idle)
 	}
 	atRest(t, u)
@@ -240,21 +240,21 @@ func TestClose(t *testing.T) {
 	if err := u.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if open, idle := u.endpoints[0].Connections(); open != 1 || idle != 0 {
+	if open, idle := u.Endpoints()[0].Connections(); open != 1 || idle != 0 {
 		t.Errorf("%d open, %d idle after Close", open, idle)
 	}
 	finish(t, b)
-	if open, _ := u.endpoints[0].Connections(); open != 0 {
+	if open, _ := u.Endpoints()[0].Connections(); open != 0 {
 		t.Errorf("%d open after the last exchange", open)
 	}
 	mustAsk(t, u, exchange(&wire{}, "GET", nil)) // One that still holds the snapshot may ask.
-	if open, _ := u.endpoints[0].Connections(); open != 0 {
+	if open, _ := u.Endpoints()[0].Connections(); open != 0 {
 		t.Errorf("%d open: a closed pool keeps connections", open)
 	}
 	if err := u.Close(); err != nil {
 		t.Error(err)
 	}
-	if u.endpoints[0].pool.sweeping() {
+	if u.Endpoints()[0].pool.sweeping() {
 		t.Error("the sweeper goes on")
 	}
 }
@@ -275,7 +275,7 @@ func TestSweep(t *testing.T) {
 	a, b := begin(t, u), begin(t, u)
 	finish(t, a)
 	finish(t, b)
-	p := &u.endpoints[0].pool
+	p := &u.Endpoints()[0].pool
 	o.mu.Lock()
 	_ = o.conns[0].Close()
 	o.mu.Unlock()
@@ -365,7 +365,7 @@ func TestCrowd(t *testing.T) {
 		t.Errorf("only %d of 800 were answered", n.answered.Load())
 	}
 	atRest(t, u)
-	if open, idle := u.endpoints[0].Connections(); open > 4 || idle > 2 {
+	if open, idle := u.Endpoints()[0].Connections(); open > 4 || idle > 2 {
 		t.Errorf("%d open, %d idle", open, idle)
 	}
 }

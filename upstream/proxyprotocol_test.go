@@ -106,7 +106,7 @@ func TestProxyProtocolRoom(t *testing.T) {
 			t.Errorf("%q", body)
 		}
 	})
-	waiting(u.endpoints[0], 1)
+	waiting(u.Endpoints()[0], 1)
 	finish(t, first)
 	wait.Wait()
 	atRest(t, u)
@@ -120,7 +120,7 @@ func TestProxyProtocolRoom(t *testing.T) {
 	before := o.accepted.Load()
 	mustAsk(t, u, of("192.0.2.3:1", "192.0.2.3"))
 	mustAsk(t, u, of("192.0.2.2:1", "192.0.2.2"))
-	if _, idle := u.endpoints[0].Connections(); idle != 2 || o.accepted.Load() != before {
+	if _, idle := u.Endpoints()[0].Connections(); idle != 2 || o.accepted.Load() != before {
 		t.Errorf("%d idle, %d new connections", idle, o.accepted.Load()-before)
 	}
 	atRest(t, u)

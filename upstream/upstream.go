@@ -2,12 +2,16 @@
 // opens a connection, and tries again where that is safe.
 //
 // What belongs to an origin lives here and is shared by all routes that use it:
-// connection pools, timeouts, retries. Health, breakers and discovery join here.
+// connection pools, timeouts, retries, health.
 package upstream
 
 import (
-	"errors"
+	"context"
 	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -19,7 +23,12 @@ import (
 type Config struct {
 	Name      string
 	Endpoints []EndpointConfig
-	Balance   Balance
+
+	Balance        Balance
+	Zone           string        // in which the gateway stands; "": zones make no difference
+	ZoneMinimum    float64       // share of the zone's endpoints that must be well for it to serve alone
+	PanicThreshold float64       // with a smaller share of well endpoints all are used
+	SlowStart      time.Duration // how long a new endpoint is spared; 0: not at all
 
 	ConnectTimeout time.Duration // default 1s
 	IdleTimeout    time.Duration // longest time that a connection stays unused; default 60s
@@ -46,9 +55,11 @@ const (
 
 // EndpointConfig is one address of an origin.
 type EndpointConfig struct {
-	Address string // host:port to connect to
-	Secure  bool   // over TLS
-	Weight  int    // 1 and more; default 1
+	Address  string // host:port to connect to
+	Secure   bool   // over TLS
+	Weight   int    // 1 and more; default 1
+	Zone     string
+	Priority int // level; 0 is used first
 }
 
 // Retry says when a request is sent again, to another endpoint if there is one.
@@ -91,23 +102,119 @@ type Metrics interface {
 
 // Upstream is a set of endpoints that do the same. It is used by many goroutines.
 type Upstream struct {
-	made      Config
-	config    Config
-	metrics   Metrics
-	endpoints []*Endpoint
-	security  Security // nil without TLS
-	balancer  balancer
+	made     Config
+	config   Config
+	metrics  Metrics
+	logger   *slog.Logger
+	security Security // nil without TLS
+
+	chosen atomic.Pointer[selection]
+	mu     sync.Mutex // one change of the selection at a time
+	closed bool       // guarded by mu
+
+	tasks []func(context.Context) // what goes on beside the exchanges
+	start sync.Once
+	stop  context.CancelFunc // ends the tasks; guarded by mu; nil before Start
 }
 
-// New makes an upstream. Nothing is connected yet.
-func New(config Config, metrics Metrics) *Upstream {
-	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics}
-	config = u.config
-	for _, e := range config.Endpoints {
-		u.endpoints = append(u.endpoints, newEndpoint(u, e))
+// New makes an upstream. Nothing is connected yet. Changes of health are logged; without a
+// logger they are not.
+func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
 	}
-	u.balancer = newBalancer(config.Balance, u.endpoints)
+	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, logger: logger.With("upstream", config.Name)}
+	all := make([]*Endpoint, 0, len(config.Endpoints))
+	for _, e := range config.Endpoints {
+		all = append(all, newEndpoint(u, e))
+	}
+	u.choose(all)
 	return u
+}
+
+// Start begins what goes on beside the exchanges, such as the checks of health. It is called
+// when the upstream comes into use; a second call does nothing. Close ends it.
+func (u *Upstream) Start() {
+	u.start.Do(func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.closed || len(u.tasks) == 0 {
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		u.stop = cancel
+		for _, task := range u.tasks {
+			go task(ctx)
+		}
+	})
+}
+
+// choose makes endpoints those that are used. It is called with the lock held, or before
+// anybody else knows the upstream.
+func (u *Upstream) choose(all []*Endpoint) {
+	var warm int64
+	for _, e := range all {
+		if began := e.began.Load(); began != 0 {
+			warm = max(warm, began+int64(u.config.SlowStart))
+		}
+	}
+	u.chosen.Store(newSelection(&u.config, all, warm))
+}
+
+// SetEndpoints makes a list the upstream's endpoints. One that was there before, and is
+// described as before, keeps its connections and what is known of its health. One that
+// leaves is drained: it gets no further request, and each of its connections is closed
+// when its exchange has ended.
+func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.closed {
+		return nil, nil
+	}
+	before := map[string]*Endpoint{}
+	for _, e := range u.Endpoints() {
+		before[e.address] = e
+	}
+	all := make([]*Endpoint, 0, len(list))
+	for i := range list {
+		e := before[list[i].Address]
+		if e == nil || !e.same(&list[i]) {
+			e = newEndpoint(u, list[i])
+			e.began.Store(message.Clock())
+			added = append(added, e.address)
+		} else {
+			delete(before, e.address)
+		}
+		all = append(all, e)
+	}
+	u.choose(all)
+	for address, e := range before {
+		removed = append(removed, address)
+		e.close()
+	}
+	slices.Sort(removed)
+	return added, removed
+}
+
+// Mark says that an endpoint has fallen ill, or is well again as far as that illness
+// goes, and whether that is news.
+func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before := e.ill.Load()
+	after := before &^ uint32(with)
+	if ill {
+		after |= uint32(with)
+	}
+	if after == before {
+		return false
+	}
+	if after == 0 {
+		e.began.Store(message.Clock())
+	}
+	e.ill.Store(after)
+	u.choose(u.Endpoints())
+	return true
 }
 
 // Name is the upstream's name.
@@ -117,157 +224,20 @@ func (u *Upstream) Name() string { return u.config.Name }
 func (u *Upstream) Config() *Config { return &u.config }
 
 // Endpoints lists the endpoints, for status and explain.
-func (u *Upstream) Endpoints() []*Endpoint { return u.endpoints }
+func (u *Upstream) Endpoints() []*Endpoint { return u.chosen.Load().all }
 
 // Close closes what is idle; connections in use are closed when they come back.
 func (u *Upstream) Close() error {
-	for _, e := range u.endpoints {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.closed = true
+	if u.stop != nil {
+		u.stop()
+	}
+	for _, e := range u.Endpoints() {
 		e.close()
 	}
 	return nil
-}
-
-// RoundTrip sends req and fills resp with the head of the answer; resp.Body streams the
-// rest. The error is a *message.Problem. It runs on the goroutine of the
-// exchange and waits for the origin there; a client that goes away ends the wait.
-func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
-	x.Facts.Upstream = u.config.Name
-	var tried triedSet
-	for attempt := 0; ; attempt++ {
-		e := u.balancer.pick(tried)
-		if e == nil {
-			return message.UpstreamNoEndpoint
-		}
-		x.Facts.Endpoint = e.address
-		failure := u.try(x, e, req, resp)
-		if failure == nil && !u.retryStatus(req, resp, attempt) {
-			return nil
-		}
-		if failure != nil && !(u.retryFailure(failure, attempt) && sendable(failure, req)) {
-			return failure.Problem
-		}
-		u.metrics.Retried(x.Shard)
-		drop(resp)
-		tried.add(e.index)
-	}
-}
-
-// drop gives up an answer that is not good enough. What is there of its body is
-// read, so that its connection can be used again; more is not waited for.
-func drop(resp *message.Response) {
-	if body, ok := resp.Body.(message.Ready); ok {
-		for dropped := 0; dropped < http1.UnreadBody && body.Ready(); {
-			chunk, err := resp.Body.Next()
-			if err != nil {
-				break
-			}
-			dropped += len(chunk)
-		}
-	}
-	resp.CloseBody()
-	resp.Reset()
-}
-
-// try asks one endpoint. A pooled connection that turns out to be dead costs
-// nothing but the look at it: the next one is taken, and at last a new one.
-func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
-	if e.h2 != nil {
-		return u.tryMultiplexed(x, e, req, resp)
-	}
-	fresh := false
-	for {
-		conn, failure := e.pool.take(x, fresh)
-		if failure != nil {
-			return failure
-		}
-		pooled := conn.Used() > 0
-		var began time.Duration // of this try; the first one begins with the exchange
-		if x.Facts.Tries > 0 || x.Times.Connected > 0 {
-			began = time.Since(x.Times.Started)
-		}
-		x.Facts.Tries++
-		failure = e.roundTrip(conn, x, req, resp)
-		if failure == nil {
-			x.Times.FirstByte = time.Since(x.Times.Started)
-			u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
-			return nil
-		}
-		if failure.Sent {
-			u.metrics.Unanswered(x.Shard)
-		} else {
-			x.Facts.Tries-- // The origin was not asked.
-		}
-		if !pooled || !diedUnused(failure, req) || !sendable(failure, req) {
-			return failure
-		}
-		// A connection that had taken the request may have been closed because of it:
-		// only a new connection tells.
-		fresh = fresh || failure.Sent
-	}
-}
-
-// tryMultiplexed is try over HTTP/2.
-func (u *Upstream) tryMultiplexed(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
-	var began time.Duration
-	if x.Facts.Tries > 0 {
-		began = time.Since(x.Times.Started)
-	}
-	x.Facts.Tries++
-	failure := e.h2.roundTrip(x, req, resp)
-	switch {
-	case failure == nil:
-		x.Times.FirstByte = time.Since(x.Times.Started)
-		u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
-	case failure.Sent:
-		u.metrics.Unanswered(x.Shard)
-	default:
-		x.Facts.Tries-- // The origin was not asked.
-	}
-	return failure
-}
-
-// diedUnused says that a pooled connection was dead, and that the request may go
-// over another one (RFC 9110 §9.2.2, RFC 9112 §9.3.1): not a byte of it was sent, or not
-// a byte of the answer came and the method may be repeated.
-func diedUnused(f *http1.Failure, req *message.Request) bool {
-	if f.Problem != message.UpstreamClosed {
-		return false
-	}
-	return !f.Sent || !f.Answered && message.Idempotent(req.Method)
-}
-
-// sendable says whether the request is whole, and makes its body ready to be sent
-// again: one that streams is whole as long as nothing was sent, because nothing
-// of it was taken.
-func sendable(f *http1.Failure, req *message.Request) bool { return req.Rewind() || !f.Sent }
-
-// retryFailure says whether another endpoint may be asked: only where this one has
-// certainly not seen the request.
-func (u *Upstream) retryFailure(f *http1.Failure, attempt int) bool {
-	if attempt >= u.config.Retry.Attempts || !u.config.Retry.ConnectFailure || f.Sent {
-		return false
-	}
-	return f.Problem == message.UpstreamConnect || f.Problem == message.UpstreamConnectTime ||
-		f.Problem == message.UpstreamBusy || f.Problem == message.UpstreamClosed
-}
-
-// retryStatus says whether an answer is one after which the upstream's
-// configuration wants another try, and that is safe.
-func (u *Upstream) retryStatus(req *message.Request, resp *message.Response, attempt int) bool {
-	if attempt >= u.config.Retry.Attempts || len(u.config.Retry.Statuses) == 0 || !message.Idempotent(req.Method) {
-		return false
-	}
-	for _, status := range u.config.Retry.Statuses {
-		if resp.Status == status {
-			return req.Rewind()
-		}
-	}
-	return false
-}
-
-// outOfDescriptors says that the process or the system has none left.
-func outOfDescriptors(err error) bool {
-	return errors.Is(err, errTooManyFiles) || errors.Is(err, errTooManyFilesSystem)
 }
 
 // Made is the configuration as it was given to New.

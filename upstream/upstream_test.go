@@ -118,7 +118,7 @@ func TestPooledDied(t *testing.T) {
 				})
 				u, n := newUpstream(t, to(o.address))
 				mustAsk(t, u, exchange(&wire{}, "GET", nil))
-				idle := u.endpoints[0].pool.idle[0]
+				idle := u.Endpoints()[0].pool.idle[0]
 				for idle.Quiet() { // The end is on its way.
 				}
 				x := exchange(&wire{}, method, body())
@@ -415,7 +415,7 @@ func TestEqual(t *testing.T) {
 			t.Errorf("%s: a difference is not seen", name)
 		}
 	}
-	u := New(a, &counts{})
+	u := New(a, &counts{}, nil)
 	if !u.Made().Equal(&b) || u.Config().MaxConnections != 512 || u.Name() != "orders" {
 		t.Errorf("%+v", u.Config())
 	}

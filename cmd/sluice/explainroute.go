@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/compile"
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/config/traffic"
 	"github.com/sluice-gateway/sluice/policy"
 )
 
@@ -113,13 +114,9 @@ func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPla
 
 func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	u := item.Value
-	d := upstreamInPlace{place: placeOf(item, upstreamName), Balance: u.Balance}
+	d := upstreamInPlace{place: placeOf(item, upstreamName), Balance: u.Balance.Method}
 	for _, e := range u.Endpoints {
-		text := e.URL.String()
-		if e.Weight != 1 {
-			text += fmt.Sprintf(" (weight %d)", e.Weight)
-		}
-		d.Endpoints = append(d.Endpoints, text)
+		d.Endpoints = append(d.Endpoints, endpointWords(&e))
 	}
 	d.Timeouts = fmt.Sprintf("waits %s to connect, %s for an answer, %s within a body; keeps connections for %s",
 		u.Timeouts.Connect, u.Timeouts.Response, u.Timeouts.Body, u.Timeouts.Idle)
@@ -127,7 +124,25 @@ func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	return d
 }
 
-func retryWords(r *config.Retry) string {
+// endpointWords is an endpoint with what sets it apart.
+func endpointWords(e *traffic.Endpoint) string {
+	var apart []string
+	if e.Weight != 1 {
+		apart = append(apart, fmt.Sprintf("weight %d", e.Weight))
+	}
+	if e.Zone != "" {
+		apart = append(apart, "zone "+e.Zone)
+	}
+	if e.Priority != 0 {
+		apart = append(apart, fmt.Sprintf("priority %d", e.Priority))
+	}
+	if len(apart) == 0 {
+		return e.URL.String()
+	}
+	return e.URL.String() + " (" + strings.Join(apart, ", ") + ")"
+}
+
+func retryWords(r *traffic.Retry) string {
 	if r.Attempts == 0 || len(r.On) == 0 {
 		return "never sends a request again"
 	}

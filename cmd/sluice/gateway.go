@@ -83,6 +83,9 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 		g.refused(err)
 		return err
 	}
+	for _, u := range next.Upstreams {
+		u.Start()
+	}
 	g.revision++
 	next.Snapshot.Revision = g.revision
 	next.Snapshot.Log = log.use()

@@ -152,7 +152,10 @@ func (g *gateway) status() admin.Status {
 		shown := admin.Upstream{Name: u.Name()}
 		for _, e := range u.Endpoints() {
 			open, idle := e.Connections()
-			shown.Endpoints = append(shown.Endpoints, admin.Endpoint{Address: e.Address(), Open: open, Idle: idle, Active: e.Active()})
+			shown.Endpoints = append(shown.Endpoints, admin.Endpoint{
+				Address: e.Address(), State: e.State(), Weight: e.Weight(), Priority: e.Priority(), Zone: e.Zone(),
+				Open: open, Idle: idle, Active: e.Active(),
+			})
 		}
 		s.Upstreams = append(s.Upstreams, shown)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/config/traffic"
 )
 
 // setting is one value among settings, in a form that does not depend on how they
@@ -186,7 +187,7 @@ func keyNamed(f reflect.StructField) string {
 // wordOf writes what is written as one word.
 func wordOf(value any) (string, bool) {
 	switch v := value.(type) {
-	case config.RetryOn:
+	case traffic.RetryOn:
 		return retryWord(v), true
 	case config.Path:
 		return expression(v.Text, v.Regex), true
@@ -212,7 +213,7 @@ func expression(text string, regex bool) string {
 	return text
 }
 
-func retryWord(r config.RetryOn) string {
+func retryWord(r traffic.RetryOn) string {
 	if r.ConnectFailure {
 		return "connect_failure"
 	}

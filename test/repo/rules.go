@@ -38,8 +38,9 @@ var Layers = []Layer{
 	{"targets", with("target", "targets/*"), "the one list"},
 	{"targets/...", with(leaves, "message", "target", "template", "upstream", "wire/*", "ai"), "a target is a folder that can be deleted"},
 
-	{"config/...", with(leaves), "config knows no run time"},
-	{"compile/...", with(leaves, "config", "engine", "policy", "target", "route", "template", "upstream", "listen/...", "message", "observe", "wire/*"), "from words to run time"},
+	{"config/traffic", with(leaves), "settings of upstreams know no run time"},
+	{"config/...", with(leaves, "config/traffic"), "config knows no run time"},
+	{"compile/...", with(leaves, "config", "config/traffic", "engine", "policy", "target", "route", "template", "upstream", "upstream/*", "listen/...", "message", "observe", "wire/*"), "from words to run time"},
 
 	{"control/...", with(leaves, "config"), "the domain has no I/O"},
 	{"store/...", with(leaves, "control/...", "store/..."), "the control plane's store"},

@@ -1,0 +1,149 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/wire/http1"
+)
+
+// RoundTrip sends req and fills resp with the head of the answer; resp.Body streams the
+// rest. The error is a *message.Problem. It runs on the goroutine of the
+// exchange and waits for the origin there; a client that goes away ends the wait.
+func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
+	x.Facts.Upstream = u.config.Name
+	var tried triedSet
+	for attempt := 0; ; attempt++ {
+		e := u.chosen.Load().pick(u, u.hint(x), tried)
+		if e == nil {
+			return message.UpstreamNoEndpoint
+		}
+		x.Facts.Endpoint = e.address
+		failure := u.try(x, e, req, resp)
+		if failure == nil && !u.retryStatus(req, resp, attempt) {
+			return nil
+		}
+		if failure != nil && !(u.retryFailure(failure, attempt) && sendable(failure, req)) {
+			return failure.Problem
+		}
+		u.metrics.Retried(x.Shard)
+		drop(resp)
+		tried.add(e)
+	}
+}
+
+// drop gives up an answer that is not good enough. What is there of its body is
+// read, so that its connection can be used again; more is not waited for.
+func drop(resp *message.Response) {
+	if body, ok := resp.Body.(message.Ready); ok {
+		for dropped := 0; dropped < http1.UnreadBody && body.Ready(); {
+			chunk, err := resp.Body.Next()
+			if err != nil {
+				break
+			}
+			dropped += len(chunk)
+		}
+	}
+	resp.CloseBody()
+	resp.Reset()
+}
+
+// try asks one endpoint. A pooled connection that turns out to be dead costs
+// nothing but the look at it: the next one is taken, and at last a new one.
+func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+	if e.h2 != nil {
+		return u.tryMultiplexed(x, e, req, resp)
+	}
+	fresh := false
+	for {
+		conn, failure := e.pool.take(x, fresh)
+		if failure != nil {
+			return failure
+		}
+		pooled := conn.Used() > 0
+		var began time.Duration // of this try; the first one begins with the exchange
+		if x.Facts.Tries > 0 || x.Times.Connected > 0 {
+			began = time.Since(x.Times.Started)
+		}
+		x.Facts.Tries++
+		failure = e.roundTrip(conn, x, req, resp)
+		if failure == nil {
+			x.Times.FirstByte = time.Since(x.Times.Started)
+			u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
+			return nil
+		}
+		if failure.Sent {
+			u.metrics.Unanswered(x.Shard)
+		} else {
+			x.Facts.Tries-- // The origin was not asked.
+		}
+		if !pooled || !diedUnused(failure, req) || !sendable(failure, req) {
+			return failure
+		}
+		// A connection that had taken the request may have been closed because of it:
+		// only a new connection tells.
+		fresh = fresh || failure.Sent
+	}
+}
+
+// tryMultiplexed is try over HTTP/2.
+func (u *Upstream) tryMultiplexed(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+	var began time.Duration
+	if x.Facts.Tries > 0 {
+		began = time.Since(x.Times.Started)
+	}
+	x.Facts.Tries++
+	failure := e.h2.roundTrip(x, req, resp)
+	switch {
+	case failure == nil:
+		x.Times.FirstByte = time.Since(x.Times.Started)
+		u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
+	case failure.Sent:
+		u.metrics.Unanswered(x.Shard)
+	default:
+		x.Facts.Tries-- // The origin was not asked.
+	}
+	return failure
+}
+
+// diedUnused says that a pooled connection was dead, and that the request may go
+// over another one (RFC 9110 §9.2.2, RFC 9112 §9.3.1): not a byte of it was sent, or not
+// a byte of the answer came and the method may be repeated.
+func diedUnused(f *http1.Failure, req *message.Request) bool {
+	if f.Problem != message.UpstreamClosed {
+		return false
+	}
+	return !f.Sent || !f.Answered && message.Idempotent(req.Method)
+}
+
+// sendable says whether the request is whole, and makes its body ready to be sent
+// again: one that streams is whole as long as nothing was sent, because nothing
+// of it was taken.
+func sendable(f *http1.Failure, req *message.Request) bool { return req.Rewind() || !f.Sent }
+
+// retryFailure says whether another endpoint may be asked: only where this one has
+// certainly not seen the request.
+func (u *Upstream) retryFailure(f *http1.Failure, attempt int) bool {
+	if attempt >= u.config.Retry.Attempts || !u.config.Retry.ConnectFailure || f.Sent {
+		return false
+	}
+	return f.Problem == message.UpstreamConnect || f.Problem == message.UpstreamConnectTime ||
+		f.Problem == message.UpstreamBusy || f.Problem == message.UpstreamClosed
+}
+
+// retryStatus says whether an answer is one after which the upstream's
+// configuration wants another try, and that is safe.
+func (u *Upstream) retryStatus(req *message.Request, resp *message.Response, attempt int) bool {
+	if attempt >= u.config.Retry.Attempts || len(u.config.Retry.Statuses) == 0 || !message.Idempotent(req.Method) {
+		return false
+	}
+	for _, status := range u.config.Retry.Statuses {
+		if resp.Status == status {
+			return req.Rewind()
+		}
+	}
+	return false
+}
+
+// hint is what the choice of an endpoint may depend on.
+func (u *Upstream) hint(x *message.Exchange) hint { return hint{now: x.Now()} }

@@ -1,0 +1,147 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"slices"
+)
+
+// selection is what can be chosen at a moment: the endpoints that are well, level by
+// level and near ones apart. It is immutable; when an endpoint comes, goes, falls ill or
+// gets well, another one takes its place (Upstream.choose). So a request sees no more of
+// all this than one load and one draw.
+type selection struct {
+	all    []*Endpoint // of every level, ill or well, in the order in which they were given
+	levels []level     // those that get requests, the first one first; none where there is no endpoint
+	warm   int64       // until when endpoints are spared, on the clock of message.Exchange.Now; 0 where none is
+}
+
+// level is one priority.
+type level struct {
+	upTo     uint32 // its share of all requests ends here, of wholeShare
+	balancer balancer
+	panicked bool // all its endpoints are used because too few are well
+}
+
+// wholeShare is what the shares of all levels add up to.
+const wholeShare = 1 << 16
+
+// overprovision says how much of a level may be ill before the next one is asked to
+// help: with 1.4 a level serves alone as long as five of its seven parts are well.
+const overprovision = 1.4
+
+// newSelection sorts endpoints into levels.
+func newSelection(c *Config, all []*Endpoint, warm int64) *selection {
+	s := &selection{all: all, warm: warm}
+	rest := float64(1)
+	for _, of := range byPriority(all) {
+		well := slices.DeleteFunc(slices.Clone(of), func(e *Endpoint) bool { return e.ill.Load() != 0 })
+		health := weightOf(well) / weightOf(of)
+		use, share := well, min(health*overprovision, rest)
+		panicked := health < c.PanicThreshold
+		if panicked {
+			use = of
+		}
+		rest -= share
+		if len(use) > 0 {
+			s.levels = append(s.levels, level{uint32(share * wholeShare), newBalancer(c, nearest(c, of, use)), panicked})
+		}
+	}
+	s.normalise()
+	return s
+}
+
+// byPriority groups endpoints by their level, the first level first.
+func byPriority(all []*Endpoint) [][]*Endpoint {
+	var groups [][]*Endpoint
+	sorted := slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b *Endpoint) int { return a.priority - b.priority })
+	for i, e := range sorted {
+		if i == 0 || e.priority != sorted[i-1].priority {
+			groups = append(groups, nil)
+		}
+		last := len(groups) - 1
+		groups[last] = append(groups[last], e)
+	}
+	return groups
+}
+
+// weightOf adds weights up. No endpoint has none.
+func weightOf(endpoints []*Endpoint) float64 {
+	sum := 0
+	for _, e := range endpoints {
+		sum += e.weight
+	}
+	return float64(sum)
+}
+
+// nearest takes those in the gateway's own zone, as long as enough of that zone's
+// endpoints are among those that can be used.
+func nearest(c *Config, of, use []*Endpoint) []*Endpoint {
+	if c.Zone == "" {
+		return use
+	}
+	far := func(e *Endpoint) bool { return e.zone != c.Zone }
+	near := slices.DeleteFunc(slices.Clone(use), far)
+	ours := slices.DeleteFunc(slices.Clone(of), far)
+	if len(near) == 0 || weightOf(near) < c.ZoneMinimum*weightOf(ours) {
+		return use
+	}
+	return near
+}
+
+// normalise makes the shares of the levels add up to the whole. Where no level is well
+// the first one takes everything. Levels without a share are taken out.
+func (s *selection) normalise() {
+	var sum uint32
+	for _, l := range s.levels {
+		sum += l.upTo
+	}
+	if sum == 0 && len(s.levels) > 0 {
+		s.levels = s.levels[:1]
+		s.levels[0].upTo, sum = wholeShare, wholeShare
+	}
+	s.levels = slices.DeleteFunc(s.levels, func(l level) bool { return l.upTo == 0 })
+	var upTo uint32
+	for i := range s.levels {
+		upTo += uint32(uint64(s.levels[i].upTo) * wholeShare / uint64(sum))
+		s.levels[i].upTo = upTo
+	}
+	if n := len(s.levels); n > 0 {
+		s.levels[n-1].upTo = wholeShare
+	}
+}
+
+// warmDraws is how often another endpoint is drawn in place of one that is spared.
+const warmDraws = 4
+
+// pick chooses an endpoint that was not tried yet if there is any; nil where there is
+// none at all. A further try that finds only tried ones in its level looks at the others.
+func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
+	if len(s.levels) == 0 {
+		return nil
+	}
+	at := s.level()
+	e := s.levels[at].balancer.pick(h, tried)
+	for i := 1; i < len(s.levels) && tried.has(e); i++ {
+		if other := s.levels[(at+i)%len(s.levels)].balancer.pick(h, tried); !tried.has(other) {
+			e = other
+		}
+	}
+	for draw := 0; s.warm > h.now && draw < warmDraws && e.spared(u, h.now); draw++ {
+		e = s.levels[at].balancer.pick(h, tried)
+	}
+	return e
+}
+
+func (s *selection) level() int {
+	if len(s.levels) == 1 {
+		return 0
+	}
+	n := rand.Uint32N(wholeShare)
+	for i := range s.levels {
+		if n < s.levels[i].upTo {
+			return i
+		}
+	}
+	return 0
+}
