@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/sluice-gateway/sluice/internal/grpcweb"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/route"
 )
@@ -27,6 +28,15 @@ func (p *passage) arrive() bool {
 	}
 	p.vouch(forwarded)
 	return true
+}
+
+// grpcCall is how the client wants to hear of a refusal, whatever policies have made of
+// its request since.
+func (p *passage) grpcCall() call {
+	if !p.arrived {
+		return newCall(&p.x.Request, p.x.Request.Header.Get("Content-Type"))
+	}
+	return newCall(&p.x.Request, p.contentType)
 }
 
 // answerChallenge answers an authority that asks, at the one place where it may, whether
@@ -77,6 +87,7 @@ type forwarded struct {
 func (p *passage) sift(listener *Listener) (f forwarded) {
 	x := p.x
 	f.trusted = trusts(listener.TrustedProxies, x.Client.Peer.Addr())
+	p.arrived = true
 	fields := x.Request.Header.Fields()
 	kept := 0
 	for i := range fields {
@@ -113,6 +124,10 @@ func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) b
 		}
 		if message.EqualFold(name, "X-Real-IP") {
 			return f.trusted
+		}
+	case 12:
+		if p.contentType == "" && grpcweb.Begins(field.Value) && message.EqualFold(name, "Content-Type") {
+			p.contentType = field.Value
 		}
 	case 15:
 		if message.EqualFold(name, "X-Forwarded-For") {

@@ -3,14 +3,15 @@ package engine
 import (
 	"time"
 
-	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/internal/grpcweb"
 )
 
 // grpcExpired says whether a gRPC call has used up the time that its client gives it. An
 // origin that knows the deadline ends the call then, a moment before the client does: that
 // is no failure of the origin, and the client shall hear of the deadline.
-func grpcExpired(x *message.Exchange) bool {
-	if grpcType(&x.Request) == "" {
+func (p *passage) grpcExpired() bool {
+	x := p.x
+	if p.grpcCall().form == grpcweb.None {
 		return false
 	}
 	timeout, ok := parseGRPCTimeout(x.Request.Header.Get("grpc-timeout"))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/sluice-gateway/sluice/internal/grpcweb"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy"
 )
@@ -15,7 +16,7 @@ func (p *passage) fail(err error) {
 		problem = message.Internal
 		p.log("error", err)
 	}
-	if problem.Source == message.SourceUpstream && grpcExpired(p.x) {
+	if problem.Source == message.SourceUpstream && p.grpcExpired() {
 		problem = message.UpstreamTimeout.WithDetail("the deadline of the call is over")
 	}
 	p.x.Deny(problem)
@@ -95,8 +96,8 @@ func complete(resp *message.Response) bool {
 func (p *passage) answerProblem() {
 	x, problem := p.x, p.x.Problem()
 	p.closeAnswer()
-	if kind := grpcType(&x.Request); kind != "" {
-		answerGRPC(x, kind, problem)
+	if c := p.grpcCall(); c.form != grpcweb.None {
+		answerGRPC(x, c, problem)
 		return
 	}
 	x.Response.Status = problem.Status

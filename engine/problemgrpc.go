@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluice-gateway/sluice/internal/grpcweb"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -50,34 +51,49 @@ func grpcCode(status int) int {
 	return grpcUnknown
 }
 
-// grpcType is the media type of a request that is a gRPC call, without parameters, and ""
-// for all others. gRPC is not spoken over HTTP/1.
-func grpcType(req *message.Request) string {
-	const media = "application/grpc"
-	kind := req.Header.Get("Content-Type")
-	if len(kind) < len(media) || strings.HasPrefix(req.Protocol, "HTTP/1") || !message.EqualFold(kind[:len(media)], media) {
-		return ""
+// call is how the client of a gRPC call wants to hear of a refusal. The zero value is
+// no call.
+type call struct {
+	form  grpcweb.Form
+	media string // the media type of its messages, without parameters
+}
+
+// newCall reads the Content-Type with which a request came: policies may change it. gRPC is not
+// spoken over HTTP/1; gRPC-Web is.
+func newCall(req *message.Request, contentType string) call {
+	form, media, _ := grpcweb.Parse(contentType)
+	if form == grpcweb.GRPC && strings.HasPrefix(req.Protocol, "HTTP/1") {
+		return call{}
 	}
-	kind, _, _ = strings.Cut(kind, ";")
-	kind = message.TrimOWS(kind)
-	if len(kind) > len(media) && kind[len(media)] != '+' { // application/grpc-web is another protocol.
-		return ""
-	}
-	return kind
+	return call{form, media}
 }
 
 // answerGRPC fills x.Response with a problem as gRPC tells it: a head without a body, that
-// has what usually stands in the trailer ("Trailers-Only"). Logs and metrics show the
+// has what usually stands in the trailer ("Trailers-Only"). gRPC-Web has it in the body,
+// which scripts in browsers may read whatever CORS says of fields. Logs and metrics show the
 // problem's status instead of the 200 that is sent.
-func answerGRPC(x *message.Exchange, kind string, problem *message.Problem) {
+func answerGRPC(x *message.Exchange, c call, problem *message.Problem) {
 	code, text := grpcCode(problem.Status), grpcText(problem)
+	told := appendPercent(nil, text)
+	details := base64.RawStdEncoding.EncodeToString(appendStatus(nil, code, text, problem, x.Facts.RequestID))
 	x.Response.Status, x.Response.Shown = 200, problem.Status
 	h := &x.Response.Header
-	h.Set("Content-Type", kind)
+	h.Set("Content-Type", c.media)
+	if c.form != grpcweb.GRPC {
+		body, at := grpcweb.BeginTrailer(nil)
+		body = grpcweb.AppendField(body, "grpc-status", strconv.Itoa(code))
+		body = grpcweb.AppendField(body, "grpc-message", string(told))
+		body = grpcweb.AppendField(body, "grpc-status-details-bin", details)
+		body = grpcweb.EndTrailer(body, at)
+		if c.form == grpcweb.Text {
+			body = grpcweb.AppendText(nil, body)
+		}
+		x.Response.SetBody(body)
+		return
+	}
 	h.Set("grpc-status", strconv.Itoa(code))
-	h.Set("grpc-message", string(appendPercent(nil, text)))
-	details := appendStatus(nil, code, text, problem, x.Facts.RequestID)
-	h.Set("grpc-status-details-bin", base64.RawStdEncoding.EncodeToString(details))
+	h.Set("grpc-message", string(told))
+	h.Set("grpc-status-details-bin", details)
 }
 
 // maxGRPCText is how much is told of what went wrong, in bytes: some clients refuse heads

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/grpcweb"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/observe"
 	"github.com/sluice-gateway/sluice/policy"
@@ -97,7 +98,7 @@ func TestGRPCRefusals(t *testing.T) {
 			x := &message.Exchange{}
 			x.Facts.RequestID = "7f3a"
 			p := p.WithDetail(detail)
-			answerGRPC(x, "application/grpc+proto", p)
+			answerGRPC(x, call{grpcweb.GRPC, "application/grpc+proto"}, p)
 			h := &x.Response.Header
 			if x.Response.Status != 200 || x.Response.Body != nil || h.Get("Content-Type") != "application/grpc+proto" || observe.Status(x) != p.Status {
 				t.Errorf("%s: %+v", p.Code, x.Response)
@@ -133,24 +134,77 @@ func TestGRPCCodes(t *testing.T) {
 	}
 }
 
-func TestGRPCTypes(t *testing.T) {
+func TestGRPCCalls(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ protocol, kind, want string }{
-		{"HTTP/2", "application/grpc", "application/grpc"},
-		{"HTTP/2", "Application/gRPC+Proto", "Application/gRPC+Proto"},
-		{"HTTP/3", "application/grpc+json ; charset=utf-8", "application/grpc+json"},
-		{"HTTP/2", "application/grpc;a=b", "application/grpc"},
-		{"HTTP/2", "application/grpc-web", ""},
-		{"HTTP/2", "application/grpc-web+proto", ""},
-		{"HTTP/2", "application/grp", ""},
-		{"HTTP/2", "", ""},
-		{"HTTP/1.1", "application/grpc", ""},
+	for _, c := range []struct {
+		protocol, contentType string
+		want                  call
+	}{
+		{"HTTP/2", "application/grpc", call{grpcweb.GRPC, "application/grpc"}},
+		{"HTTP/2", "Application/gRPC+Proto", call{grpcweb.GRPC, "Application/gRPC+Proto"}},
+		{"HTTP/3", "application/grpc+json ; charset=utf-8", call{grpcweb.GRPC, "application/grpc+json"}},
+		{"HTTP/1.1", "application/grpc", call{}},
+		{"HTTP/2", "application/grpc-web", call{grpcweb.Web, "application/grpc-web"}},
+		{"HTTP/1.1", "application/grpc-web+proto;a=b", call{grpcweb.Web, "application/grpc-web+proto"}},
+		{"HTTP/1.1", "application/grpc-web-text", call{grpcweb.Text, "application/grpc-web-text"}},
+		{"HTTP/2", "application/grpc-website", call{}},
+		{"HTTP/2", "", call{}},
 	} {
 		var req message.Request
 		req.Protocol = c.protocol
-		req.Header.Append("Content-Type", c.kind)
-		if got := grpcType(&req); got != c.want {
-			t.Errorf("%s %q is %q, not %q", c.protocol, c.kind, got, c.want)
+		if got := newCall(&req, c.contentType); got != c.want {
+			t.Errorf("%s %q is %+v, not %+v", c.protocol, c.contentType, got, c.want)
+		}
+	}
+}
+
+// TestGRPCWebRefusals reads refusals as clients of gRPC-Web do: in the body, also after a
+// policy has made something else of the request, and before anything was looked at.
+func TestGRPCWebRefusals(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	edge := r.step("edge", policy.Hooks{OnRequest: func(x *message.Exchange) message.Verdict {
+		x.Request.Header.Set("Content-Type", "application/json")
+		return message.Next
+	}})
+	r.Swap(r.snapshot([]Step{edge}, on{path: "/a", target: func(*message.Exchange) error { return message.UpstreamClosed }}))
+	for _, c := range []struct {
+		contentType, path string
+		wire              *message.Problem
+		status            string
+	}{
+		{"application/grpc-web+proto", "/a", nil, "14"},
+		{"application/grpc-web-text", "/a", nil, "14"},
+		{"application/grpc-web", "/b", nil, "12"},
+		{"application/grpc-web-text+proto", "/a", message.RequestTooLarge, "8"},
+	} {
+		w := &wire{}
+		x := r.exchange(w, "POST", c.path, "Content-Type", c.contentType)
+		if c.wire != nil {
+			x.Deny(c.wire)
+		}
+		r.Serve(x)
+		body := string(w.body)
+		if strings.Contains(c.contentType, "text") {
+			decoded, err := base64.StdEncoding.DecodeString(body)
+			if err != nil {
+				t.Errorf("%s: %q: %v", c.contentType, body, err)
+			}
+			body = string(decoded)
+		}
+		if w.status != 200 || w.header.Get("Content-Type") != c.contentType || w.header.Has("grpc-status") {
+			t.Errorf("%s: %d %v", c.contentType, w.status, w.header.Fields())
+		}
+		if len(body) < 5 || body[0] != 0x80 || int(binary.BigEndian.Uint32([]byte(body[1:5]))) != len(body)-5 {
+			t.Fatalf("%s: the body is no frame with a trailer: %q", c.contentType, body)
+		}
+		var trailer message.Header
+		for line := range strings.SplitSeq(strings.TrimSuffix(body[5:], "\r\n"), "\r\n") {
+			name, value, _ := strings.Cut(line, ": ")
+			trailer.Append(name, value)
+		}
+		if trailer.Get("grpc-status") != c.status || trailer.Get("grpc-message") == "" || strconv.Itoa(statusOf(t, &trailer).code) != c.status {
+			t.Errorf("%s: the trailer is %v", c.contentType, trailer.Fields())
 		}
 	}
 }

@@ -19,6 +19,8 @@ type passage struct {
 	step        *Step
 	inTarget    bool
 	aborted     bool
+	arrived     bool
+	contentType string // with which a gRPC call arrived; "" for all else
 
 	asker     *Step        // the last policy that changed the request's body
 	answerer  *Step        // the last policy that changed the answer's body
