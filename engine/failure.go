@@ -16,8 +16,9 @@ func (p *passage) fail(err error) {
 		problem = message.Internal
 		p.log("error", err)
 	}
-	if problem.Source == message.SourceUpstream && p.grpcExpired() {
-		problem = message.UpstreamTimeout.WithDetail("the deadline of the call is over")
+	if problem.Source == message.SourceUpstream && p.x.Expired() {
+		// An origin that knows the deadline ends its work then: that is no failure of it.
+		problem = message.DeadlineExceeded
 	}
 	p.x.Deny(problem)
 }

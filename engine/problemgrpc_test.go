@@ -244,8 +244,8 @@ func TestGRPCRefusalOnItsWay(t *testing.T) {
 		{"/b", "1H", nil, 12, "route_not_found", 404},
 		{"/a", "1H", errors.New("a mistake"), 13, "internal_error", 500},
 		{"/a", "1H", message.UpstreamClosed, 14, "upstream_closed", 502},
-		{"/a", "1S", message.UpstreamClosed, 4, "upstream_response_timeout", 504},
-		{"/a", "1S", message.UpstreamNoEndpoint, 14, "upstream_no_endpoint", 503},
+		{"/a", "1S", message.UpstreamClosed, 4, "deadline_exceeded", 504},
+		{"/a", "1S", nil, 4, "deadline_exceeded", 504},
 		{"/a", "soon", message.UpstreamClosed, 14, "upstream_closed", 502},
 	} {
 		failure = c.failure

@@ -122,6 +122,11 @@ func (p *passage) match() bool {
 // answer.
 func (p *passage) ask() {
 	x := p.x
+	call := boundGRPC(x)
+	if x.Expired() {
+		x.Deny(message.DeadlineExceeded)
+		return
+	}
 	if p.asker != nil && x.Request.Body != nil {
 		p.guardRequestBody()
 	}
@@ -133,6 +138,8 @@ func (p *passage) ask() {
 	if err != nil {
 		p.fail(err)
 		p.discard()
+	} else if call && x.Response.Body != nil {
+		x.Response.Body = &grpcBody{inner: x.Response.Body, x: x}
 	}
 	p.inTarget = false
 }

@@ -20,6 +20,11 @@ type Exchange struct {
 	Facts    Facts
 	Times    Times
 
+	// Deadline is when whoever works for the exchange stops: waits for an origin, the head of
+	// its answer and its body end then with DeadlineExceeded. The zero value is none. It holds
+	// for what begins to wait after it was set; a tunnel has none.
+	Deadline time.Time
+
 	// Shard spreads counters over cores: see internal/meter. Set once by the wire for
 	// a connection.
 	Shard uint32
@@ -109,6 +114,18 @@ func (x *Exchange) Now() int64 { return int64(x.Times.Started.Sub(epoch)) }
 // one has started.
 func Clock() int64 { return int64(time.Since(epoch)) }
 
+// Expired says whether the deadline is over. Without one it does not look at the clock.
+func (x *Exchange) Expired() bool { return !x.Deadline.IsZero() && time.Until(x.Deadline) <= 0 }
+
+// Patience is how long may be waited where longest is allowed: no longer than the deadline.
+// It is 0 or less when that is over.
+func (x *Exchange) Patience(longest time.Duration) time.Duration {
+	if x.Deadline.IsZero() {
+		return longest
+	}
+	return min(longest, time.Until(x.Deadline))
+}
+
 // Deny refuses the exchange: the client's fault, or a rule's. Header fields that
 // are already in x.Response stay and are sent with the problem.
 func (x *Exchange) Deny(p *Problem) Verdict {
@@ -148,7 +165,7 @@ func (x *Exchange) Reset() {
 	x.Response.Reset()
 	x.Client = Client{}
 	x.Facts.reset()
-	x.Times = Times{}
+	x.Times, x.Deadline = Times{}, time.Time{}
 	x.wire, x.problem, x.fault = nil, nil, nil
 	x.emptyRooms()
 }

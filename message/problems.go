@@ -38,6 +38,7 @@ var (
 	ClientWriteFailed   = &Problem{Status: 499, Code: "client_write_failed", Title: "The answer could not be written to the client", Source: SourceClient, CloseConnection: true}
 	ClientTooSlow       = &Problem{Status: 499, Code: "client_too_slow", Title: "The client read the answer too slowly", Source: SourceClient, CloseConnection: true}
 	RequestBodyTooSlow  = &Problem{Status: 408, Code: "request_body_timeout", Title: "The request body arrived too slowly", Source: SourceClient, Retry: RetryNewConnection, CloseConnection: true}
+	DeadlineExceeded    = &Problem{Status: 504, Code: "deadline_exceeded", Title: "The time that the request has is over", Source: SourceGateway}
 	ServiceShuttingDown = &Problem{Status: 503, Code: "shutting_down", Title: "The gateway is shutting down", Source: SourceGateway, Retry: RetryNewConnection, CloseConnection: true}
 )
 
@@ -50,6 +51,6 @@ func Problems() []*Problem {
 		MethodNotAllowed, UpgradeNotAllowed, LoopDetected, TooManyConnections, OutOfDescriptors, Internal,
 		PolicyPanic, TargetPanic, PolicyFault, UpstreamConnect, UpstreamConnectTime, UpstreamUntrusted, UpstreamTimeout,
 		UpstreamClosed, UpstreamMalformed, UpstreamHeaderLimit, UpstreamBusy, UpstreamNoEndpoint,
-		UpstreamBodyBroken, ClientWriteFailed, ClientTooSlow, RequestBodyTooSlow, ServiceShuttingDown,
+		UpstreamBodyBroken, ClientWriteFailed, ClientTooSlow, RequestBodyTooSlow, DeadlineExceeded, ServiceShuttingDown,
 	}
 }

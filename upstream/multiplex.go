@@ -68,8 +68,8 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 
 // take returns a connection that takes another stream, and opens one if there is none.
 func (m *multiplex) take(x *message.Exchange) (*http2.ClientConn, *http1.Failure) {
-	ctx, cancel := context.WithTimeout(context.Background(), m.endpoint.pool.upstream.config.ConnectTimeout)
-	defer cancel()
+	var ctx context.Context // Waits are rare, and so is what bounds them.
+	var cancel context.CancelFunc
 	for {
 		m.mu.Lock()
 		for i := len(m.open) - 1; i >= 0; i-- {
@@ -84,6 +84,10 @@ func (m *multiplex) take(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 		}
 		opening := m.opening
 		m.mu.Unlock()
+		if ctx == nil {
+			ctx, cancel = patience(x, m.endpoint.pool.upstream.config.ConnectTimeout)
+			defer cancel()
+		}
 		if failure := m.awaitOpening(ctx, cancel, x, opening); failure != nil {
 			return nil, failure
 		}
@@ -99,10 +103,7 @@ func (m *multiplex) awaitOpening(ctx context.Context, cancel context.CancelFunc,
 		return nil
 	case <-ctx.Done():
 	}
-	if x.Wire().Gone() {
-		return &http1.Failure{Problem: message.ClientGone}
-	}
-	return &http1.Failure{Problem: message.UpstreamConnectTime}
+	return waitedInVain(x, message.UpstreamConnectTime)
 }
 
 // dial is entered with the lock held and releases it.

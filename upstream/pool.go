@@ -74,7 +74,7 @@ func (p *pool) wait(x *message.Exchange, fresh bool) (*http1.ClientConn, *http1.
 	turn := make(chan *http1.ClientConn, 1)
 	p.waiters = append(p.waiters, turn)
 	p.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), p.upstream.config.ConnectTimeout)
+	ctx, cancel := patience(x, p.upstream.config.ConnectTimeout)
 	defer cancel()
 	x.Wire().Await(cancelFunc(cancel))
 	var c *http1.ClientConn
@@ -88,14 +88,10 @@ func (p *pool) wait(x *message.Exchange, fresh bool) (*http1.ClientConn, *http1.
 	}
 	x.Wire().Arrived()
 	x.Times.Connected += time.Since(began)
-	gone := x.Wire().Gone()
-	switch {
-	case served:
-		return p.afterWait(x, c, fresh, gone)
-	case gone:
-		return nil, &http1.Failure{Problem: message.ClientGone}
+	if served {
+		return p.afterWait(x, c, fresh, x.Wire().Gone())
 	}
-	return nil, &http1.Failure{Problem: message.UpstreamBusy}
+	return nil, waitedInVain(x, message.UpstreamBusy)
 }
 
 // afterWait uses what was handed over: a connection, or the room for a new one.
@@ -150,7 +146,7 @@ func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
 // connection may take, TLS included.
 func (p *pool) connect(x *message.Exchange) (net.Conn, *proxyprotocol.Ends, *http1.Failure) {
 	config, metrics := &p.upstream.config, p.upstream.metrics
-	ctx, cancel := context.WithTimeout(context.Background(), config.ConnectTimeout)
+	ctx, cancel := patience(x, config.ConnectTimeout)
 	defer cancel()
 	began := time.Now()
 	nc, err := p.socket(ctx, cancel, x)
@@ -195,6 +191,8 @@ func connectFailure(x *message.Exchange, err error) *http1.Failure {
 		f.Problem = message.OutOfDescriptors
 	case errors.As(err, &untrusted):
 		f.Problem = message.UpstreamUntrusted
+	case x.Expired():
+		f.Problem = message.DeadlineExceeded
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		f.Problem = message.UpstreamConnectTime
 	}

@@ -14,6 +14,9 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 	x.Facts.Upstream = u.config.Name
 	var tried triedSet
 	for attempt := 0; ; attempt++ {
+		if x.Expired() {
+			return message.DeadlineExceeded
+		}
 		e := u.chosen.Load().pick(u, u.hint(x), tried)
 		if e == nil {
 			return message.UpstreamNoEndpoint

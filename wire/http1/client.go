@@ -34,6 +34,7 @@ type ClientConn struct {
 	cancelled atomic.Bool
 	used      int   // exchanges so far
 	since     int64 // clock when it became idle
+	deadline  int64 // clock of the exchange's deadline; 0 is none
 	lastWrite atomic.Int64
 	closeOnce sync.Once
 	x         *message.Exchange
@@ -153,7 +154,10 @@ func (c *ClientConn) begin(x *message.Exchange) {
 	c.stream.r, c.stream.w = 0, 0
 	c.x = x
 	c.used++
-	c.reusable, c.answered = true, false
+	c.reusable, c.answered, c.deadline = true, false, 0
+	if !x.Deadline.IsZero() {
+		c.deadline = clockOf(x.Deadline)
+	}
 	c.framing = framing{}
 }
 
@@ -162,8 +166,11 @@ func (c *ClientConn) send(x *message.Exchange, req *message.Request, head []byte
 	// Policies may have taken any time since the exchange began, so its start is no
 	// moment from which to count.
 	now := clock()
-	c.stream.sock.allowWrite(now, c.limits.BodyTimeout)
-	c.stream.sock.allowRead(now, c.limits.ResponseTimeout)
+	if c.expired(now) {
+		return c.failure(errExpired, false, false)
+	}
+	c.allowWrite(now)
+	c.allowRead(now, c.limits.ResponseTimeout)
 	if req.Body == nil {
 		return c.sendAndAwait(x, head)
 	}
@@ -231,6 +238,8 @@ func (c *ClientConn) failure(err error, sent, answered bool) *Failure {
 	switch {
 	case c.cancelled.Load():
 		f.Problem = message.ClientGone
+	case isTimeout(err) && c.expired(clock()):
+		f.Problem = message.DeadlineExceeded
 	case isTimeout(err):
 		f.Problem = message.UpstreamTimeout
 	default:
@@ -337,9 +346,13 @@ func (c *ClientConn) stillSending() bool {
 	now := clock()
 	by := now + int64(c.limits.ResponseTimeout)
 	if ended := u.endedAt.Load(); ended != 0 {
-		if by = ended + int64(c.limits.ResponseTimeout); by <= now {
-			return false
-		}
+		by = ended + int64(c.limits.ResponseTimeout)
+	}
+	if c.deadline != 0 {
+		by = min(by, c.deadline)
+	}
+	if by <= now {
+		return false
 	}
 	c.stream.sock.setReadBy(by)
 	// They may have spoken before the deadline was moved.
@@ -381,7 +394,7 @@ func (c *ClientConn) fillBody() error {
 			return c.malformed("a line of the body's framing is too long")
 		}
 	}
-	c.stream.sock.allowRead(clock(), c.limits.BodyTimeout)
+	c.allowRead(clock(), c.limits.BodyTimeout)
 	// The client's part may have failed before the deadline was moved.
 	if p := c.uploadProblem(); p != nil {
 		return p
@@ -402,6 +415,8 @@ func (c *ClientConn) fillBody() error {
 		return message.ClientGone
 	case err == io.EOF && c.body.kind == untilClose:
 		return io.EOF
+	case isTimeout(err) && c.expired(clock()):
+		return message.DeadlineExceeded
 	case isTimeout(err):
 		return message.UpstreamBodyBroken.WithDetail("the origin stopped sending in the middle of the body")
 	}

@@ -356,8 +356,13 @@ func (s *socket) allowWrite(now int64, timeout time.Duration) {
 	if left := s.writeBy - now; left >= int64(timeout) && left <= int64(timeout+timeout/2) {
 		return
 	}
-	s.writeBy = now + int64(timeout+timeout/4)
-	_ = s.nc.SetWriteDeadline(clockStart.Add(time.Duration(s.writeBy)))
+	s.setWriteBy(now + int64(timeout+timeout/4))
+}
+
+// setWriteBy makes writes fail at this very moment.
+func (s *socket) setWriteBy(at int64) {
+	s.writeBy = at
+	_ = s.nc.SetWriteDeadline(clockStart.Add(time.Duration(at)))
 }
 
 // past is a deadline that is over.

@@ -118,7 +118,7 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole bool) {
 
 func (u *upload) write(out, chunk []byte, framed bool) error {
 	c := u.conn
-	c.stream.sock.allowWrite(clock(), c.limits.BodyTimeout)
+	c.allowWrite(clock())
 	if !framed {
 		_, err := c.stream.sock.write(out, chunk)
 		return err

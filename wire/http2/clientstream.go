@@ -150,6 +150,17 @@ func (s *clientStream) resetLocked(code ErrCode) {
 	s.lose()
 }
 
+// expire gives up a stream whose deadline is over, unless the answer is here as a whole; the
+// lock is held.
+func (s *clientStream) expire() {
+	s.deadline = 0
+	if s.reset || s.in.ended {
+		return
+	}
+	s.expired = true
+	s.resetLocked(Cancel)
+}
+
 // Length implements message.Body.
 func (s *clientStream) Length() int64 { return s.length }
 
@@ -196,6 +207,8 @@ func (s *clientStream) bodyProblem(state recvState) *message.Problem {
 		return s.uploadErr
 	case s.cancelled:
 		return message.ClientGone
+	case s.expired:
+		return message.DeadlineExceeded
 	case state == recvTooLate:
 		return message.UpstreamBodyBroken.WithDetail("the origin stopped sending in the middle of the body")
 	case s.why != "":

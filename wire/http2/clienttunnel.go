@@ -23,6 +23,9 @@ func (s *clientStream) startTunnel(req *message.Request, resp *message.Response)
 	if key, ok := req.Header.Lookup("Sec-WebSocket-Key"); ok {
 		resp.Header.Set("Sec-WebSocket-Accept", acceptKey(key))
 	}
+	s.link.mu.Lock()
+	s.deadline = 0 // It was for the handshake.
+	s.link.mu.Unlock()
 	resp.Tunnel = &clientTunnel{stream: s}
 	return nil
 }

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"math"
 	"net"
 	"runtime"
 	"sync"
@@ -52,6 +53,7 @@ type link struct {
 	ticker    *time.Timer
 	largeHeld bool  // the reader waits with a large buffer
 	nudged    bool  // it was woken to give it back
+	tickAt    int64 // clock of the ticker's next tick
 	far       bool  // the ticker sleeps for long, because there are no streams
 	idleFrom  int64 // clock since which there are none; 0 is unknown
 	partFrom  atomic.Int64
@@ -80,6 +82,9 @@ var clockStart = time.Now()
 // clock is the time in nanoseconds, never 0 and never going back.
 func clock() int64 { return int64(time.Since(clockStart)) + 1 }
 
+// clockOf is clock for a moment that is known.
+func clockOf(t time.Time) int64 { return int64(t.Sub(clockStart)) + 1 }
+
 func (l *link) init(nc net.Conn, e end, b bounds) {
 	l.nc, l.end, l.bounds = nc, e, b
 	l.changed.L = &l.mu
@@ -99,7 +104,9 @@ func (l *link) init(nc net.Conn, e end, b bounds) {
 // startTicker makes the link look at its timeouts from now on.
 func (l *link) startTicker() {
 	l.mu.Lock()
-	l.ticker = time.AfterFunc(l.tickEvery(), l.tick)
+	every := l.tickEvery()
+	l.tickAt = clock() + int64(every)
+	l.ticker = time.AfterFunc(every, l.tick)
 	l.mu.Unlock()
 }
 
@@ -125,7 +132,13 @@ func (l *link) tick() {
 	if l.closed {
 		return
 	}
+	nearest := int64(math.MaxInt64)
 	for _, s := range l.streams {
+		if s.deadline != 0 && s.deadline <= now {
+			s.client.expire()
+		} else if s.deadline != 0 {
+			nearest = min(nearest, s.deadline)
+		}
 		if s.sendBy != 0 && s.sendBy <= now {
 			s.sendLate = true
 			s.cond.Broadcast()
@@ -154,14 +167,29 @@ func (l *link) tick() {
 		l.far = true
 		next = max(next, l.bounds.idle-time.Duration(now-l.idleFrom))
 	}
-	l.ticker.Reset(next)
+	l.tickIn(min(next, max(time.Duration(nearest-now), shortestTick)))
+}
+
+// shortestTick bounds how often a link with many deadlines is looked at.
+const shortestTick = 500 * time.Microsecond
+
+func (l *link) tickIn(d time.Duration) {
+	l.tickAt = clock() + int64(d)
+	l.ticker.Reset(d)
+}
+
+// tickBy makes the ticker tick no later than at a moment, for a deadline.
+func (l *link) tickBy(at int64) {
+	if at < l.tickAt {
+		l.tickIn(time.Duration(max(at-clock(), 0)))
+	}
 }
 
 // near makes the ticker tick often again, because there is something to look at.
 func (l *link) near() {
 	if l.far {
 		l.far = false
-		l.ticker.Reset(l.tickEvery())
+		l.tickIn(min(l.tickEvery(), time.Duration(max(l.tickAt-clock(), 0))))
 	}
 }
 

@@ -1,6 +1,7 @@
 package http2
 
 import (
+	"errors"
 	"io"
 
 	"github.com/sluice-gateway/sluice/internal/date"
@@ -112,6 +113,7 @@ func (s *serverStream) sendBody(body message.Body, length int64) error {
 		}
 		if err != nil {
 			s.flush()
+			s.expired = errors.Is(err, message.DeadlineExceeded)
 			return brokenBody(err)
 		}
 		if length >= 0 {

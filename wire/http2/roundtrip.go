@@ -59,7 +59,11 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 	}
 	s := clientStreams.Get().(*clientStream)
 	s.begin(c, x, req)
-	failure := c.openStream(s, req, first, whole)
+	deadline := int64(0)
+	if !x.Deadline.IsZero() {
+		deadline = clockOf(x.Deadline)
+	}
+	failure := c.openStream(s, req, first, whole, deadline)
 	if failure != nil {
 		failure.BodyTaken = !whole && len(first) > 0
 		s.conn, s.wire = nil, nil
@@ -101,12 +105,15 @@ func firstChunk(req *message.Request) (first []byte, whole bool, err error) {
 
 // openStream sends the head, and a body that is there as a whole. Numbers rise in the order in which
 // heads leave.
-func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []byte, whole bool) *Failure {
+func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []byte, whole bool, deadline int64) *Failure {
 	l := &c.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if deadline != 0 && deadline <= clock() {
+		return &Failure{Problem: message.DeadlineExceeded, Refused: true}
+	}
 	if s.tunnel {
-		if failure := c.awaitTunnels(s); failure != nil {
+		if failure := c.awaitTunnels(deadline); failure != nil {
 			return failure
 		}
 	}
@@ -117,6 +124,10 @@ func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []by
 		return &Failure{Problem: message.UpstreamBusy, Refused: true, Cause: errNoRoom}
 	}
 	s.stream.init(l, c.nextID)
+	if deadline != 0 {
+		s.deadline = deadline
+		l.tickBy(deadline)
+	}
 	l.reader.lastStream.Store(c.nextID)
 	c.nextID += 2
 	c.used++
@@ -142,12 +153,23 @@ func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []by
 }
 
 // awaitTunnels waits for the origin's settings, which say whether it knows extended CONNECT.
-func (c *ClientConn) awaitTunnels(s *clientStream) *Failure {
+func (c *ClientConn) awaitTunnels(deadline int64) *Failure {
 	l := &c.link
 	l.kick()
 	late := clock() + int64(c.limits.ResponseTimeout)
-	for !l.greeted && !l.closed && !l.failing && clock() < late {
+	for !l.greeted && !l.closed && !l.failing {
+		switch now := clock(); {
+		case now >= late:
+			return &Failure{Problem: message.UpstreamTimeout, Refused: true}
+		case deadline != 0 && now >= deadline:
+			return &Failure{Problem: message.DeadlineExceeded, Refused: true}
+		case deadline != 0:
+			l.tickBy(deadline)
+		}
 		l.changed.Wait()
+	}
+	if l.closed || l.failing {
+		return &Failure{Problem: message.UpstreamClosed, Refused: true, Cause: errClosed}
 	}
 	if !l.peer.connect {
 		return &Failure{Problem: message.UpstreamConnect, Refused: true, Cause: errNoTunnels}
@@ -296,6 +318,8 @@ func (s *clientStream) failure() *Failure {
 		f.Problem = s.uploadErr
 	case s.cancelled:
 		f.Problem = message.ClientGone
+	case s.expired:
+		f.Problem = message.DeadlineExceeded
 	case s.tooLarge:
 		f.Problem, f.Answered = message.UpstreamHeaderLimit, true
 	case s.why != "":

@@ -9,6 +9,7 @@ package http2
 
 import (
 	"bytes"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -223,7 +224,7 @@ func (c *serverConn) drain() {
 	l.writer.out = appendGoAway(l.writer.open(), maxStreamID, NoError, "")
 	l.writer.out = appendPing(l.writer.out, 0, []byte(drainPing))
 	l.kick()
-	l.far = true // So that near starts the ticker anew.
+	l.far, l.tickAt = true, math.MaxInt64 // So that near starts the ticker anew.
 	l.near()
 }
 

@@ -91,7 +91,7 @@ func (s *serverStream) finish() {
 		code := NoError
 		if !s.sendEnd {
 			code = InternalError
-			if s.aborted && !s.started {
+			if s.aborted && !s.started || s.expired {
 				code = Cancel
 			}
 		}

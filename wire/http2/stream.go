@@ -39,6 +39,8 @@ type stream struct {
 	// sendBy and recvBy are when a wait ends without success; 0 while nobody waits.
 	sendBy, recvBy     int64
 	sendLate, recvLate bool
+	deadline           int64 // clock at which the stream is given up, whoever waits; 0 is none
+	expired            bool  // and it was, or what it carries was
 	stallBy            int64 // when the wait for window or room ends that has brought nothing yet
 	tight              bool  // waits for the window of the connection
 
@@ -60,6 +62,7 @@ func (s *stream) init(l *link, id uint32) {
 	s.reset, s.resetByUs, s.resetCode, s.why = false, false, 0, ""
 	s.resetByPeer, s.unprocessed, s.length = false, false, -1
 	s.sendBy, s.recvBy, s.stallBy, s.sendLate, s.recvLate, s.tight = 0, 0, 0, false, false, false
+	s.deadline, s.expired = 0, false
 	s.lastFrame, s.lastSwap = -1, 0
 	s.waiting.clear()
 }

@@ -1,0 +1,37 @@
+package http1
+
+import (
+	"os"
+	"time"
+)
+
+// errExpired is a deadline that is over before anything was sent; it is a timeout.
+var errExpired error = os.ErrDeadlineExceeded
+
+// expired says whether the deadline of the exchange is over.
+func (c *ClientConn) expired(now int64) bool { return c.deadline != 0 && now >= c.deadline }
+
+// allowRead lets the origin be silent for timeout, but not beyond the exchange's deadline,
+// which is kept exactly.
+func (c *ClientConn) allowRead(now int64, timeout time.Duration) {
+	if c.near(now, timeout) {
+		c.stream.sock.setReadBy(min(c.deadline, now+int64(timeout+timeout/4)))
+		return
+	}
+	c.stream.sock.allowRead(now, timeout)
+}
+
+// allowWrite is the same for an origin that does not read.
+func (c *ClientConn) allowWrite(now int64) {
+	timeout := c.limits.BodyTimeout
+	if c.near(now, timeout) {
+		c.stream.sock.setWriteBy(min(c.deadline, now+int64(timeout+timeout/4)))
+		return
+	}
+	c.stream.sock.allowWrite(now, timeout)
+}
+
+// near says whether the exchange's deadline may come before the end of a coarse timeout.
+func (c *ClientConn) near(now int64, timeout time.Duration) bool {
+	return c.deadline != 0 && c.deadline < now+int64(timeout+timeout/2)
+}
