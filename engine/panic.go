@@ -61,7 +61,9 @@ func (p *passage) leave() {
 		p.report(r)
 		p.x.Wire().Abort()
 	}
-	p.snapshot.unpin(p.x.Shard)
+	if !p.postponed {
+		p.snapshot.unpin(p.x.Shard)
+	}
 }
 
 // panicked makes a panic the exchange's problem.

@@ -21,6 +21,7 @@ type passage struct {
 	aborted     bool
 	arrived     bool
 	contentType string // with which a gRPC call arrived; "" for all else
+	postponed   bool   // the exchange goes on as a tunnel
 
 	asker     *Step        // the last policy that changed the request's body
 	answerer  *Step        // the last policy that changed the answer's body
@@ -39,6 +40,25 @@ func (e *Engine) Serve(x *message.Exchange) {
 	p.decide()
 	p.review()
 	p.send()
+	if p.x.Response.Tunnel != nil {
+		p.postpone()
+		return
+	}
+	p.done()
+}
+
+// postpone leaves the end of an exchange to the wire, which calls Finish when the tunnel has ended. It
+// allocates: a tunnel is rare and lives long.
+func (p *passage) postpone() {
+	rest := new(passage)
+	*rest = *p
+	p.x.Postpone(rest)
+	p.postponed = true
+}
+
+// Finish implements message.Finisher.
+func (p *passage) Finish() {
+	defer p.leave()
 	p.done()
 }
 

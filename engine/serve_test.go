@@ -320,8 +320,33 @@ func TestUpgrade(t *testing.T) {
 		x := r.exchange(w, "GET", "/")
 		x.Request.Upgrade = test.asks
 		r.Serve(x)
+		x.Finish()
 		if w.status != test.status || (tunnel.closed > 0) != (test.status == 101) {
 			t.Errorf("%s: %d, tunnel closed %d times", name, w.status, tunnel.closed)
+		}
+	}
+}
+
+// A tunnel keeps its snapshot, and its policies hear of its end, although Serve has returned.
+func TestTunnelEndsLater(t *testing.T) {
+	t.Parallel()
+	r, done := newRig(t), 0
+	step := r.step("a", policy.Hooks{OnDone: func(*message.Exchange) { done++ }})
+	route := on{path: "/", upgrades: []string{"foo"}, steps: []Step{step}, target: func(x *message.Exchange) error {
+		x.Response.Status, x.Response.Tunnel = 101, &tunnel{}
+		return nil
+	}}
+	r.Swap(r.snapshot(nil, route))
+	x := r.exchange(&wire{}, "GET", "/")
+	x.Request.Upgrade = "foo"
+	r.Serve(x)
+	if used := r.Current().inUse(); done != 0 || !used || x.Times.Done != 0 {
+		t.Errorf("at its beginning: %d times done, snapshot in use %v", done, used)
+	}
+	for range 2 {
+		x.Finish()
+		if used := r.Current().inUse(); done != 1 || used || x.Times.Done == 0 {
+			t.Errorf("at its end: %d times done, snapshot in use %v", done, used)
 		}
 	}
 }

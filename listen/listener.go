@@ -46,6 +46,7 @@ func newListener(s *Set, spec Spec, from *socket) *listener {
 	l.server = http1.NewServer(spec.Name, spec.Limits, s.handler)
 	l.h2 = http2.NewServer(spec.Name, spec.HTTP2, s.handler)
 	l.metrics = s.metrics(spec.Name)
+	l.server.Ended = l.ended
 	l.max.Store(int64(spec.MaxConnections))
 	l.speaks.Store(&speaks{h1: true}) // Until adopt says more.
 	return l
@@ -130,10 +131,17 @@ func (l *listener) admit(nc net.Conn) {
 	}
 	l.metrics.Opened(0)
 	l.server.Admit()
-	go func() {
-		defer l.metrics.Closed(0)
-		l.welcome(nc)
-	}()
+	go l.welcome(nc)
+}
+
+// ended is the end of a connection.
+func (l *listener) ended() { l.metrics.Closed(0) }
+
+// turnAway is the end of a connection that no wire was given.
+func (l *listener) turnAway(nc net.Conn) {
+	_ = nc.Close()
+	l.server.Leave()
+	l.ended()
 }
 
 // stop ends accepting, unless another listener has the socket now, and drains.

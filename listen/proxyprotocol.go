@@ -61,8 +61,7 @@ func (l *listener) welcome(nc net.Conn) {
 	client, refused := l.introduced(nc)
 	if refused != "" {
 		l.metrics.ProxyProtocolRefused(refused)
-		_ = nc.Close()
-		l.server.Leave()
+		l.turnAway(nc)
 		return
 	}
 	l.serve(nc, client)

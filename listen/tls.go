@@ -51,12 +51,18 @@ func (l *listener) serve(nc net.Conn, client netip.AddrPort) {
 		return
 	}
 	if speaks.h2 && sniff(nc, speaks.h1) {
-		l.h2.Admit()
-		l.server.Leave()
-		l.h2.ServeConn(nc, client)
+		l.serveHTTP2(nc, client)
 		return
 	}
 	l.server.ServeConn(nc, client)
+}
+
+// serveHTTP2 serves a connection that was counted as one of HTTP/1.
+func (l *listener) serveHTTP2(nc net.Conn, client netip.AddrPort) {
+	l.h2.Admit()
+	l.server.Leave()
+	l.h2.ServeConn(nc, client)
+	l.ended()
 }
 
 // speaks is what a listener speaks at the moment.
@@ -69,20 +75,16 @@ func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) 
 	secure, err := handshake(nc, speaks.store)
 	if err != nil {
 		l.metrics.HandshakeFailed()
-		_ = nc.Close()
-		l.server.Leave()
+		l.turnAway(nc)
 		return
 	}
 	state := secure.ConnectionState()
 	if certificates.IsChallenge(&state) { // An authority has seen what it came for.
-		_ = secure.Close()
-		l.server.Leave()
+		l.turnAway(secure)
 		return
 	}
 	if state.NegotiatedProtocol == HTTP2 {
-		l.h2.Admit()
-		l.server.Leave()
-		l.h2.ServeConn(secure, client)
+		l.serveHTTP2(secure, client)
 		return
 	}
 	l.server.ServeConn(secure, client)

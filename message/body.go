@@ -3,6 +3,8 @@ package message
 import (
 	"errors"
 	"io"
+
+	"github.com/sluice-gateway/sluice/internal/tunnel"
 )
 
 // Body is pulled: whoever wants the bytes asks for the next chunk. One goroutine
@@ -147,11 +149,9 @@ func ReadAll(body Body, limit int64) ([]byte, error) {
 	}
 }
 
-// Tunnel is the raw connection behind a 101: bytes in both directions, nothing
-// looked at. Read and Write may be used by two goroutines.
-type Tunnel interface {
-	io.ReadWriter
-	// CloseWrite tells the other side that nothing more will come.
-	CloseWrite() error
-	Close() error
-}
+// Tunnel is the raw connection behind a 101: bytes in both directions. The wire of the client
+// joins it with the connection of the client.
+type Tunnel = tunnel.Side
+
+// ErrWoken is what Next of a Tunnel returns after Wake.
+var ErrWoken = tunnel.ErrWoken

@@ -33,10 +33,25 @@ type Exchange struct {
 	problem *Problem
 	fault   error
 	rooms   []room
+	rest    Finisher
 }
 
 // Handler is all that a wire knows of the gateway.
 type Handler interface{ Serve(x *Exchange) }
+
+// Finisher is what a Handler has still to do when a tunnel has ended.
+type Finisher interface{ Finish() }
+
+// Postpone is called by the handler before it returns from an exchange that has become a tunnel.
+func (x *Exchange) Postpone(rest Finisher) { x.rest = rest }
+
+// Finish is called by the wire when the tunnel has ended, by the goroutine that owns the exchange then.
+func (x *Exchange) Finish() {
+	if rest := x.rest; rest != nil {
+		x.rest = nil
+		rest.Finish()
+	}
+}
 
 // Wire is what the gateway knows of the connection that carries an exchange.
 // Its methods are called on the goroutine that owns the exchange.
@@ -45,6 +60,10 @@ type Wire interface {
 	// body. The result tells who failed: a *Problem whose Source is client or
 	// upstream. Nothing was written yet if Started says so; then another answer can
 	// be sent in its place.
+	//
+	// Of a tunnel it sends the head only. The connections are joined when the handler has
+	// returned, so that a tunnel does not keep what deciding about it has needed; at
+	// its end the wire calls x.Finish.
 	Respond(x *Exchange) error
 	// Started says whether the answer's head, or a part of it, was written.
 	Started() bool
@@ -166,7 +185,7 @@ func (x *Exchange) Reset() {
 	x.Client = Client{}
 	x.Facts.reset()
 	x.Times, x.Deadline = Times{}, time.Time{}
-	x.wire, x.problem, x.fault = nil, nil, nil
+	x.wire, x.problem, x.fault, x.rest = nil, nil, nil, nil
 	x.emptyRooms()
 }
 

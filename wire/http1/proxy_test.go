@@ -337,6 +337,45 @@ func TestTunnelEnds(t *testing.T) {
 	<-k.died
 }
 
+// A server that drains tells both ends of a WebSocket to go away, and waits for their answers.
+func TestTunnelDrains(t *testing.T) {
+	t.Parallel()
+	for _, late := range []bool{false, true} { // The tunnel comes before Drain, or after it.
+		asked, drained := make(chan struct{}), make(chan struct{})
+		g, k := proxy(t, Limits{}, ClientLimits{}, func(_ int, p *peer) {
+			p.head()
+			close(asked)
+			if late {
+				<-drained
+			}
+			p.send(switching)
+			if !late {
+				p.send("\x81\x05hello")
+			}
+			frame := make([]byte, 8)
+			if _, err := io.ReadFull(p.r, frame); err != nil || frame[0] != 0x88 || frame[1] != 0x82 || frame[6]^frame[2] != 3 || frame[7]^frame[3] != 0xe9 {
+				t.Errorf("the origin got %x, %v", frame, err)
+			}
+			p.send("\x88\x02\x03\xe9")
+			_, _ = p.rest()
+		})
+		p := g.dial().send(upgrade)
+		if !late {
+			p.head()
+			p.expect("\x81\x05hello")
+		} else {
+			<-asked
+		}
+		g.server.Drain()
+		close(drained)
+		if late {
+			p.head()
+		}
+		p.expect("\x88\x02\x03\xe9").send("\x88\x82\x00\x00\x00\x00\x03\xe9").closed()
+		<-k.died
+	}
+}
+
 func TestUpgradeIsForHTTP11(t *testing.T) {
 	t.Parallel()
 	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) { _ = say(x, 200, "<"+x.Request.Upgrade+">") }))
@@ -364,7 +403,8 @@ func TestTunnelThatIsNotUsed(t *testing.T) {
 
 type stubTunnel struct{ closed chan struct{} }
 
-func (s *stubTunnel) Read([]byte) (int, error)    { return 0, io.EOF }
+func (s *stubTunnel) Next() ([]byte, error)       { return nil, io.EOF }
+func (s *stubTunnel) Wake()                       {}
 func (s *stubTunnel) Write(p []byte) (int, error) { return len(p), nil }
 func (s *stubTunnel) CloseWrite() error           { return nil }
 func (s *stubTunnel) Close() error                { close(s.closed); return nil }

@@ -38,7 +38,7 @@ func (c *serverConn) Respond(x *message.Exchange) error {
 	c.reconsiderKeepAlive(x)
 	plan := c.planBody(x)
 	c.openEnded = plan.send && plan.length < 0 && !plan.chunked
-	out := c.appendHead(c.work.out[:0], x, plan)
+	out := c.appendHead(c.work.io.out[:0], x, plan)
 	err := c.sendBody(x, out, plan)
 	resp.CloseBody()
 	if err != nil {

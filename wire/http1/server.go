@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/internal/date"
+	"github.com/sluice-gateway/sluice/internal/tunnel"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -24,6 +25,9 @@ import (
 type Server struct {
 	Handler  message.Handler
 	Listener string // the listener's name, for message.Client
+	// Ended, where there is one, is called at the end of each connection that came to ServeConn, by any
+	// goroutine.
+	Ended func()
 
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
@@ -56,8 +60,8 @@ func (s *Server) Admit() { s.admitted.Add(1) }
 // Leave takes Admit back: the connection is served elsewhere, or not at all.
 func (s *Server) Leave() { s.admitted.Add(-1) }
 
-// ServeConn serves a connection to its end, on the calling goroutine, and closes
-// it. Admit comes before. client is the address behind the connection where something in front told
+// ServeConn serves a connection on the calling goroutine to its end, and closes it. One that
+// has become a tunnel is left to goroutines with small stacks. Admit comes before. client is the address behind the connection where something in front told
 // it (PROXY protocol), otherwise the zero value.
 func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c := &serverConn{server: s, shard: s.shard.Add(1)}
@@ -65,12 +69,22 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.body.st, c.body.owner = &c.stream, c
 	c.client = message.ClientOf(nc, client, s.Listener)
 	s.patrol.add(c)
-	if !s.closed.Load() { // Close may have looked before the patrol knew this one.
-		c.serve()
+	if !s.closed.Load() && c.serve() { // Close may have looked before the patrol knew this one.
+		go c.runTunnel()
+		return
 	}
+	c.end()
+}
+
+// end is the connection's end.
+func (c *serverConn) end() {
+	s := c.server
 	s.patrol.remove(c)
-	_ = nc.Close()
+	_ = c.stream.sock.nc.Close()
 	s.admitted.Add(-1)
+	if s.Ended != nil {
+		s.Ended()
+	}
 }
 
 // KeepIdle says how long a connection without an exchange may stay when the server
@@ -80,12 +94,15 @@ func (s *Server) KeepIdle(d time.Duration) { s.keepIdle.Store(int64(d)) }
 
 // Drain ends connections when their present exchange is over, and those without
 // one at once, or after KeepIdle. New requests on old connections are answered with
-// Connection: close.
+// Connection: close, and WebSockets are told to go away.
 func (s *Server) Drain() {
 	s.draining.Store(true)
 	s.patrol.each(func(c *serverConn) {
 		if idle := c.idle.Load(); idle != notIdle {
 			_ = c.stream.sock.nc.SetReadDeadline(s.drainBy(idle))
+		}
+		if joint := c.joint.Load(); joint != nil {
+			joint.Leave()
 		}
 	})
 }
@@ -135,6 +152,7 @@ type serverConn struct {
 	body   body
 	work   *work // nil while idle
 	idle   atomic.Int32
+	joint  atomic.Pointer[tunnel.Joint]
 
 	// This exchange.
 	framing   framing
@@ -157,24 +175,28 @@ type serverConn struct {
 }
 
 // serve carries one exchange after the other until one of them ends the
-// connection.
-func (c *serverConn) serve() {
+// connection, or becomes a tunnel.
+func (c *serverConn) serve() (tunnel bool) {
 	now := clock()
 	for {
 		c.limits = c.server.limits.Load()
 		if !c.awaitRequest(now) {
 			c.returnBuffer()
-			return
+			return false
 		}
 		head, problem, ok := c.readHead()
 		if !ok {
 			c.finishWork()
-			return
+			return false
 		}
-		now = c.exchange(head, problem)
+		c.exchange(head, problem)
+		if c.joint.Load() != nil {
+			return true
+		}
+		now = c.endExchange()
 		if c.closing {
 			c.lingerAndFinish()
-			return
+			return false
 		}
 	}
 }
@@ -216,9 +238,22 @@ func (c *serverConn) awaitRequest(now int64) bool {
 func (c *serverConn) takeBuffer() []byte {
 	if c.work == nil {
 		c.work = works.Get().(*work)
-		c.stream.buf = c.work.in[:]
+	}
+	if c.stream.buf == nil {
+		if c.work.io == nil {
+			c.work.io = buffersPool.Get().(*buffers)
+		}
+		c.stream.buf = c.work.io.in[:]
 	}
 	return c.stream.buf
+}
+
+// returnRoom gives the buffers of an exchange back that goes on without.
+func (c *serverConn) returnRoom() {
+	c.stream.dropLarge()
+	c.stream.buf = nil
+	buffersPool.Put(c.work.io)
+	c.work.io = nil
 }
 
 // returnBuffer implements leaser.
@@ -318,8 +353,8 @@ func isTimeout(err error) bool {
 	return ok && ne.Timeout()
 }
 
-// exchange carries one request and its answer, and returns the time at its end.
-func (c *serverConn) exchange(head headText, problem *message.Problem) int64 {
+// exchange carries one request and its answer; endExchange comes behind it.
+func (c *serverConn) exchange(head headText, problem *message.Problem) {
 	x := &c.work.x
 	x.Begin(c)
 	x.Shard = c.shard
@@ -345,6 +380,11 @@ func (c *serverConn) exchange(head headText, problem *message.Problem) int64 {
 	}
 	c.served++
 	c.server.Handler.Serve(x)
+}
+
+// endExchange makes the connection ready for the next one, and returns the time.
+func (c *serverConn) endExchange() int64 {
+	x := &c.work.x
 	if !c.started {
 		c.closing = true
 	}

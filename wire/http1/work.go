@@ -10,14 +10,13 @@ import (
 // when the first byte of a request is there and given back when the connection
 // waits for the next one. An idle connection has none.
 type work struct {
-	x   message.Exchange
-	in  [8 << 10]byte
-	out [8 << 10]byte
+	x  message.Exchange
+	io *buffers // nil while a tunnel is open, and in the pool after one
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
-// buffers are what an origin connection needs while an exchange is on it.
+// buffers are what a connection needs while an exchange is on it.
 type buffers struct {
 	in  [8 << 10]byte
 	out [8 << 10]byte

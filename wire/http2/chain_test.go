@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sluice-gateway/sluice/internal/websocket"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -104,11 +105,13 @@ func TestTunnelThroughBothEnds(t *testing.T) {
 		}
 		a, b := net2()
 		go func() {
-			_, _ = io.Copy(b, b)
+			for p, err := b.Next(); err == nil; p, err = b.Next() {
+				_, _ = b.Write(p)
+			}
 			_ = b.CloseWrite()
 		}()
 		x.Response.Status = 101
-		x.Response.Header.Append("Sec-WebSocket-Accept", acceptKey(x.Request.Header.Get("Sec-WebSocket-Key")))
+		x.Response.Header.Append("Sec-WebSocket-Accept", websocket.Accept(x.Request.Header.Get("Sec-WebSocket-Key")))
 		x.Response.Header.Append("Upgrade", "websocket")
 		x.Response.Tunnel = a
 		_ = x.Wire().Respond(x)
@@ -172,6 +175,7 @@ type pipeHalf struct {
 	cond   sync.Cond
 	data   []byte
 	closed bool
+	woken  bool
 }
 
 // net2 makes the two ends.
@@ -181,19 +185,30 @@ func net2() (a, b *pipeEnd) {
 	return &pipeEnd{x, y}, &pipeEnd{y, x}
 }
 
-func (e *pipeEnd) Read(p []byte) (int, error) {
+func (e *pipeEnd) Next() ([]byte, error) {
 	h := e.in
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for len(h.data) == 0 && !h.closed {
+	for len(h.data) == 0 && !h.closed && !h.woken {
 		h.cond.Wait()
 	}
-	if len(h.data) == 0 {
-		return 0, io.EOF
+	switch {
+	case len(h.data) > 0:
+		p := h.data
+		h.data = nil
+		return p, nil
+	case h.woken:
+		h.woken = false
+		return nil, message.ErrWoken
 	}
-	n := copy(p, h.data)
-	h.data = h.data[n:]
-	return n, nil
+	return nil, io.EOF
+}
+
+func (e *pipeEnd) Wake() {
+	e.in.mu.Lock()
+	e.in.woken = true
+	e.in.cond.Broadcast()
+	e.in.mu.Unlock()
 }
 
 func (e *pipeEnd) Write(p []byte) (int, error) {

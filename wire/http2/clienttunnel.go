@@ -5,13 +5,13 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sluice-gateway/sluice/internal/websocket"
 	"github.com/sluice-gateway/sluice/message"
 )
 
 // clientTunnel is the origin's side of a tunnel (RFC 8441). It implements message.Tunnel.
 type clientTunnel struct {
 	stream    *clientStream
-	left      []byte // of the last chunk
 	lastWrite atomic.Int64
 	close     sync.Once
 }
@@ -21,7 +21,7 @@ func (s *clientStream) startTunnel(req *message.Request, resp *message.Response)
 	resp.Status = 101
 	resp.Header.Append("Upgrade", message.LowerASCII(req.Upgrade))
 	if key, ok := req.Header.Lookup("Sec-WebSocket-Key"); ok {
-		resp.Header.Set("Sec-WebSocket-Accept", acceptKey(key))
+		resp.Header.Set("Sec-WebSocket-Accept", websocket.Accept(key))
 	}
 	s.link.mu.Lock()
 	s.deadline = 0 // It was for the handshake.
@@ -30,29 +30,28 @@ func (s *clientStream) startTunnel(req *message.Request, resp *message.Response)
 	return nil
 }
 
-// Read is used by the goroutine that got the tunnel.
-func (t *clientTunnel) Read(p []byte) (int, error) {
+// Next implements message.Tunnel. It fails when both directions were silent for the timeout of bodies.
+func (t *clientTunnel) Next() ([]byte, error) {
 	s := t.stream
-	for len(t.left) == 0 {
+	for {
 		began := clock()
 		chunk, state := s.next(true, s.conn.limits.BodyTimeout)
 		switch state {
 		case recvData:
-			t.left = chunk
+			return chunk, nil
 		case recvEnd:
-			return 0, io.EOF
+			return nil, io.EOF
+		case recvWoken:
+			return nil, message.ErrWoken
 		case recvTooLate:
 			if t.lastWrite.Load() < began {
-				return 0, message.UpstreamTimeout
+				return nil, message.UpstreamTimeout
 			}
 			s.forgive() // Only one direction is silent.
 		default:
-			return 0, io.ErrUnexpectedEOF
+			return nil, io.ErrUnexpectedEOF
 		}
 	}
-	n := copy(p, t.left)
-	t.left = t.left[n:]
-	return n, nil
 }
 
 // forgive lets a wait that took too long begin anew.
@@ -72,6 +71,9 @@ func (t *clientTunnel) Write(p []byte) (int, error) {
 
 // CloseWrite implements message.Tunnel.
 func (t *clientTunnel) CloseWrite() error { return t.stream.sendEndStream() }
+
+// Wake implements message.Tunnel.
+func (t *clientTunnel) Wake() { t.stream.wake() }
 
 // Close implements message.Tunnel. It may be called by both goroutines.
 func (t *clientTunnel) Close() error {

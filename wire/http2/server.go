@@ -107,7 +107,7 @@ func (s *Server) each(do func(c *serverConn)) {
 }
 
 // Drain asks clients to send no further requests, and ends connections when their
-// exchanges are over. It happens in two steps (RFC 9113 §6.8): what a client sends
+// exchanges are over; WebSockets are told to go away. It happens in two steps (RFC 9113 §6.8): what a client sends
 // before it has heard the first one is served.
 func (s *Server) Drain() {
 	s.draining.Store(true)
@@ -215,6 +215,7 @@ func (c *serverConn) readPreface(f **fault) bool {
 // drain is the first step.
 func (c *serverConn) drain() {
 	l := &c.link
+	l.leaveTunnels()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if c.drainStep != notDraining || l.closed || l.failing {

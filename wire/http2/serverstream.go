@@ -3,7 +3,6 @@ package http2
 import (
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -23,14 +22,11 @@ type serverStream struct {
 	expects   bool // the client waits for 100 before it sends its body
 	tunnelled bool // an extended CONNECT
 	acceptKey string
-	// originDone says that the origin of a tunnel has said everything.
-	originDone atomic.Bool
-	bytesOut   int64
-	tunnelIn   int64
-	headBytes  int64
-	waited     int64 // nanoseconds in which nothing but the client held up the body
-	bodyBytes  int64
-	bodyErr    error
+	bytesOut  int64
+	headBytes int64
+	waited    int64 // nanoseconds in which nothing but the client held up the body
+	bodyBytes int64
+	bodyErr   error
 }
 
 var serverStreams = sync.Pool{New: func() any { return new(serverStream) }}
@@ -40,9 +36,8 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headByte
 	s.stream.init(&c.link, id)
 	s.conn = c
 	s.started, s.aborted, s.expects, s.tunnelled = false, false, false, false
-	s.bytesOut, s.tunnelIn, s.headBytes, s.waited, s.bodyBytes = 0, 0, headBytes, 0, 0
+	s.bytesOut, s.headBytes, s.waited, s.bodyBytes = 0, headBytes, 0, 0
 	s.bodyErr = nil
-	s.originDone.Store(false)
 	s.headSeen = true
 	x := &s.x
 	x.Begin(s)
@@ -71,6 +66,7 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headByte
 func (s *serverStream) run() {
 	c := s.conn
 	c.server.Handler.Serve(&s.x)
+	s.runTunnel()
 	s.finish()
 	s.x.Reset()
 	s.conn = nil
@@ -212,7 +208,7 @@ func (s *serverStream) Abort() { s.aborted = true }
 func (s *serverStream) BytesIn() int64 {
 	s.link.mu.Lock()
 	defer s.link.mu.Unlock()
-	return s.headBytes + s.in.received + s.tunnelIn
+	return s.headBytes + s.in.received
 }
 
 // BytesOut implements message.Wire.

@@ -1,12 +1,12 @@
 package http2
 
 import (
-	"crypto/rand"
-	"crypto/sha1" // The handshake of WebSocket is built on it; nothing depends on its strength.
-	"encoding/base64"
 	"io"
+	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/tunnel"
+	"github.com/sluice-gateway/sluice/internal/websocket"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/message/section"
 )
@@ -18,25 +18,14 @@ func (s *serverStream) beginTunnel(h *section.Head) {
 	s.tunnelled = true
 	x.Request.Method = "GET"
 	x.Request.Upgrade = h.Protocol
-	var nonce [16]byte
-	_, _ = rand.Read(nonce[:]) // It never fails.
-	key := base64.StdEncoding.EncodeToString(nonce[:])
+	key := websocket.NewKey()
 	x.Request.Header.Del("Sec-WebSocket-Key")
 	x.Request.Header.Append("Sec-WebSocket-Key", key)
-	s.acceptKey = acceptKey(key)
+	s.acceptKey = websocket.Accept(key)
 }
 
-// acceptKey is what a server answers to a key (RFC 6455 §4.2.2).
-func acceptKey(key string) string {
-	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// respondTunnel answers 200 (RFC 8441 §5) and joins the stream with the origin, until one
-// of them ends or both are silent for too long.
+// respondTunnel answers 200 (RFC 8441 §5).
 func (s *serverStream) respondTunnel(x *message.Exchange) error {
-	tunnel := x.Response.Tunnel
-	defer func() { _ = tunnel.Close() }()
 	if !s.tunnelled {
 		return message.Internal.WithDetail("a tunnel for a request that did not ask for one")
 	}
@@ -53,78 +42,110 @@ func (s *serverStream) respondTunnel(x *message.Exchange) error {
 		return err
 	}
 	s.flush()
-	s.join(tunnel)
+	joint := tunnel.New(&clientEnd{stream: s}, x.Response.Tunnel, message.EqualFold(x.Request.Upgrade, "websocket"))
+	s.setJoint(joint)
+	if s.conn.server.draining.Load() { // Drain may have looked before.
+		joint.Leave()
+	}
 	return nil
 }
 
-// tunnelBuffer is the size of the buffer for one direction. Tunnels are many and mostly idle.
-const tunnelBuffer = 4 << 10
-
-// join copies in both directions: the origin's bytes on this goroutine, the client's on another,
-// which has ended when join returns.
-func (s *serverStream) join(tunnel message.Tunnel) {
-	upDone := make(chan struct{})
-	go func() {
-		defer close(upDone)
-		s.copyUp(tunnel)
-	}()
-	buf := make([]byte, tunnelBuffer)
-	for {
-		n, err := tunnel.Read(buf)
-		if n > 0 {
-			sent, werr := s.send(buf[:n], true)
-			s.bytesOut += sent
-			if werr != nil {
-				break
-			}
-		}
-		if err == io.EOF && s.sendEndStream() == nil {
-			s.limitSilence() // Nobody but the client itself would end its half now.
-			<-upDone
-			break
-		}
-		if err != nil {
-			break
-		}
-	}
-	s.unwant()
-	_ = tunnel.Close()
-	<-upDone
-}
-
-// copyUp copies the client's bytes to the origin. A silent client is not cut off here: the
-// origin's side has a limit for the silence of both.
-func (s *serverStream) copyUp(tunnel message.Tunnel) {
-	for {
-		limit := tunnelPatience
-		if s.originDone.Load() {
-			limit = s.conn.limits.IdleTimeout
-		}
-		chunk, state := s.next(true, limit)
-		switch state {
-		case recvData:
-			if _, err := tunnel.Write(chunk); err == nil {
-				continue
-			}
-		case recvEnd:
-			if tunnel.CloseWrite() == nil {
-				return
-			}
-		}
-		_ = tunnel.Close()
+// runTunnel joins the stream with the origin, if it has become a tunnel, until one of them ends or
+// both are silent for too long.
+func (s *serverStream) runTunnel() {
+	if s.joint == nil { // Nobody else sets it.
 		return
 	}
+	s.joint.Run()
+	s.setJoint(nil)
+	s.x.Finish()
+}
+
+func (s *serverStream) setJoint(j *tunnel.Joint) {
+	s.link.mu.Lock()
+	s.joint = j
+	s.link.mu.Unlock()
+}
+
+// leaveTunnels tells the WebSockets of a connection to go away.
+func (l *link) leaveTunnels() {
+	var all []*tunnel.Joint
+	l.mu.Lock()
+	for _, s := range l.streams {
+		if s.joint != nil {
+			all = append(all, s.joint)
+		}
+	}
+	l.mu.Unlock()
+	for _, j := range all {
+		j.Leave()
+	}
+}
+
+// clientEnd is the client's side of a tunnel. It implements tunnel.Side.
+type clientEnd struct {
+	stream *serverStream
+	// originDone says that the origin has said everything.
+	originDone atomic.Bool
+}
+
+// Next implements tunnel.Side. A silent client is not cut off here: the origin's side has a limit for
+// the silence of both. Behind the origin's last word the client has the idle timeout.
+func (e *clientEnd) Next() ([]byte, error) {
+	s := e.stream
+	limit := tunnelPatience
+	if e.originDone.Load() {
+		limit = s.conn.limits.IdleTimeout
+	}
+	switch chunk, state := s.next(true, limit); state {
+	case recvData:
+		return chunk, nil
+	case recvEnd:
+		return nil, io.EOF
+	case recvWoken:
+		return nil, tunnel.ErrWoken
+	}
+	return nil, io.ErrUnexpectedEOF
 }
 
 // tunnelPatience is as good as no limit.
 const tunnelPatience = time.Duration(1 << 61)
 
-// limitSilence gives a client whose origin has said everything no more than the idle timeout.
-func (s *serverStream) limitSilence() {
+// Write implements tunnel.Side.
+func (e *clientEnd) Write(p []byte) (int, error) {
+	sent, err := e.stream.send(p, true)
+	e.stream.bytesOut += sent
+	return len(p), err
+}
+
+// CloseWrite implements tunnel.Side.
+func (e *clientEnd) CloseWrite() error {
+	s := e.stream
+	if err := s.sendEndStream(); err != nil {
+		return err
+	}
+	e.originDone.Store(true)
 	l := s.link
-	s.originDone.Store(true)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.recvBy = clock() + int64(s.conn.limits.IdleTimeout)
 	l.near()
+	return nil
+}
+
+// Wake implements tunnel.Side.
+func (e *clientEnd) Wake() { e.stream.wake() }
+
+// wake makes a next that waits, or the following one, return recvWoken.
+func (s *stream) wake() {
+	s.link.mu.Lock()
+	s.woken = true
+	s.cond.Broadcast()
+	s.link.mu.Unlock()
+}
+
+// Close implements tunnel.Side.
+func (e *clientEnd) Close() error {
+	e.stream.unwant()
+	return nil
 }

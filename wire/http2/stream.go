@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/tunnel"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/message/section"
 )
@@ -51,6 +52,9 @@ type stream struct {
 	queued     bool
 	nextQueued *stream
 
+	woken bool          // next is to return, because somebody wants its caller's attention
+	joint *tunnel.Joint // on the server's end, while it is a tunnel
+
 	waiting waiting
 }
 
@@ -64,6 +68,7 @@ func (s *stream) init(l *link, id uint32) {
 	s.sendBy, s.recvBy, s.stallBy, s.sendLate, s.recvLate, s.tight = 0, 0, 0, false, false, false
 	s.deadline, s.expired = 0, false
 	s.lastFrame, s.lastSwap = -1, 0
+	s.woken, s.joint = false, nil
 	s.waiting.clear()
 }
 
@@ -315,6 +320,9 @@ func (s *stream) next(wait bool, limit time.Duration) (chunk []byte, state recvS
 			return chunk, recvData
 		case s.in.ended:
 			return nil, recvEnd
+		case s.woken:
+			s.woken = false
+			return nil, recvWoken
 		case s.recvLate:
 			return nil, recvTooLate
 		case !wait:
@@ -338,6 +346,7 @@ const (
 	recvReset
 	recvStopped
 	recvTooLate
+	recvWoken // by wake: there is nothing
 )
 
 // ready says whether next would return at once.
