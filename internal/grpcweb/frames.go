@@ -54,9 +54,6 @@ func (f *Frames) Check(p []byte) error {
 	return nil
 }
 
-// Whole says whether what has come does not end in the middle of a frame.
-func (f *Frames) Whole() bool { return f.have == 0 && f.left == 0 }
-
 // AppendField appends one field of a trailer: its name in lower case, as HTTP/1 writes it.
 func AppendField(dst []byte, name, value string) []byte {
 	for i := range len(name) {

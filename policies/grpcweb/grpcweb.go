@@ -40,7 +40,6 @@ var (
 var (
 	notText   = malformed.WithDetail("The body is not base64.")
 	cutText   = malformed.WithDetail("The body ends in the middle of a group of base64.")
-	cutFrame  = malformed.WithDetail("The body ends in the middle of a message.")
 	wrongFlag = malformed.WithDetail("A frame is neither a message nor a compressed one.")
 )
 

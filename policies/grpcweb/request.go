@@ -20,7 +20,6 @@ type buffer [bufferSize]byte
 type request struct {
 	inner    message.Body
 	length   int64 // -1 is unknown
-	came     int64
 	text     bool
 	frames   codec.Frames
 	decoder  codec.Decoder
@@ -48,7 +47,7 @@ func (r *request) Next() ([]byte, error) {
 	return chunk, nil
 }
 
-// next returns what has come, decoded; at the end it looks whether that is whole.
+// next returns what has come, decoded; at the end it looks whether its base64 is whole.
 func (r *request) next() ([]byte, error) {
 	for {
 		if len(r.rest) > 0 {
@@ -61,8 +60,6 @@ func (r *request) next() ([]byte, error) {
 		switch {
 		case err == io.EOF && !r.decoder.Whole():
 			return nil, cutText
-		case err == io.EOF && !r.frames.Whole():
-			return nil, cutFrame
 		case err != nil || !r.text:
 			return chunk, err
 		}
@@ -82,18 +79,14 @@ func (r *request) decode() ([]byte, error) {
 	return r.room[:made], nil
 }
 
-// check follows the frames. A body whose last byte is here is not asked for its end by
-// everybody who sends it.
+// check follows the frames. A body that ends in the middle of one is the origin's to judge:
+// it sees the same end.
 func (r *request) check(chunk []byte) error {
 	if err := r.frames.Check(chunk); err != nil {
 		if errors.Is(err, codec.ErrTooLarge) {
 			return r.tooLarge
 		}
 		return wrongFlag
-	}
-	r.came += int64(len(chunk))
-	if r.came == r.length && !r.frames.Whole() {
-		return cutFrame
 	}
 	return nil
 }

@@ -101,6 +101,7 @@ var TestHomes = map[string][]string{
 	"golang.org/x/net":                         {"wire/...", "test/..."},
 	"google.golang.org/grpc":                   {"test/grpc"},
 	"google.golang.org/genproto":               {"test/grpc"},
+	"google.golang.org/protobuf":               {"test/grpc"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"config", "test/...", "tools/..."},
 }
 
