@@ -92,6 +92,7 @@ var Homes = map[string][]string{
 	"github.com/caddyserver/certmagic":           {"listen/certificates"},
 	"github.com/mholt/acmez/v3":                  {"listen/certificates"},
 	"go.uber.org/zap":                            {"listen/certificates"},
+	"github.com/miekg/dns":                       {"upstream/discovery"},
 	"golang.org/x/sys":                           {"internal/sock", "listen"},
 	"golang.org/x/crypto":                        {"policies/basicauth"},
 }
@@ -107,7 +108,7 @@ var TestHomes = map[string][]string{
 
 // NetHTTP is where net/http may be imported outside tests: no second request
 // model on the hot path.
-var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "wire/http3", "listen/certificates", "test/...", "tools/...", "web/..."}
+var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "wire/http3", "listen/certificates", "upstream/discovery", "test/...", "tools/...", "web/..."}
 
 // RequestPath is what an exchange passes through: no context.WithValue, no
 // map[string]any.

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what `make test` needs beyond Go: promtool (of Debian's prometheus) reads our metrics,
-# curl is a client that we did not write, gcc is for the race detector, pebble is an ACME authority.
+# curl is a client that we did not write, gcc is for the race detector, pebble is an ACME authority,
+# dnsmasq is a DNS server.
 set -euo pipefail
-exec "$(dirname "$0")/packages.sh" promtool:prometheus curl:curl gcc:gcc,libc6-dev pebble:pebble
+exec "$(dirname "$0")/packages.sh" promtool:prometheus curl:curl gcc:gcc,libc6-dev pebble:pebble dnsmasq:dnsmasq-base
