@@ -57,6 +57,12 @@ func serveDNS(t *testing.T, a answers) *dnsServer {
 	return nil
 }
 
+func (s *dnsServer) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
 // silentDNS is a server that never answers.
 func silentDNS(t *testing.T) string {
 	t.Helper()
@@ -254,11 +260,11 @@ func TestDNSServers(t *testing.T) {
 	well := serveDNS(t, answers{"orders.internal. A": {"orders.internal. 30 A 10.0.0.1"}})
 	ill := serveDNS(t, answers{"orders.internal. A": {"!SERVFAIL"}})
 	liar := serveDNS(t, answers{"orders.internal. A": {"orders.internal. 30 A 10.6.6.6"}})
-	liar.other = true
+	liar.set(func() { liar.other = true })
 	old := serveDNS(t, well.answers)
-	old.noEDNS = true
+	old.set(func() { old.noEDNS = true })
 	cut := serveDNS(t, well.answers)
-	cut.late = true
+	cut.set(func() { cut.late = true })
 	for name, servers := range map[string][]string{
 		"broken": {ill.address, well.address}, "lies": {liar.address, well.address},
 		"without EDNS": {old.address}, "cut over UDP": {cut.address},
