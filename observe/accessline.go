@@ -50,6 +50,10 @@ func LogFields() []LogField {
 		{"listener", "string", true, "Name of the listener."},
 		{"protocol", "string", true, "HTTP version that the client spoke."},
 		{"scheme", "string", true, "http or https: how the client reached the gateway."},
+		{"tls_version", "string", false, "Version of TLS that the client spoke."},
+		{"tls_server_name", "string", false, "Name that the client asked for in the handshake (SNI)."},
+		{"client_certificate_subject", "string", false, "Whom the client's certificate is for, where an authority of the listener has issued it."},
+		{"client_certificate_fingerprint", "string", false, "Its SHA-256 in hexadecimal."},
 		{"method", "string", true, "Request method."},
 		{"host", "string", true, "Host, with the port if the client named one."},
 		{"path", "string", true, "Path as the client sent it."},
@@ -124,6 +128,9 @@ func appendRequest(dst []byte, x *message.Exchange) []byte {
 	dst = appendValue(dst, req.Protocol)
 	dst = append(dst, `","scheme":"`...)
 	dst = appendValue(dst, req.Scheme)
+	if x.Client.TLS != nil {
+		dst = appendTLS(dst, x.Client.TLS)
+	}
 	dst = append(dst, `","method":"`...)
 	dst = appendValue(dst, req.Method)
 	dst = append(dst, `","host":"`...)
@@ -141,6 +148,23 @@ func appendRequest(dst []byte, x *message.Exchange) []byte {
 	if referer := req.Header.Get("Referer"); referer != "" {
 		dst = append(dst, `","referer":"`...)
 		dst = appendCut(dst, referer, appendReferer)
+	}
+	return dst
+}
+
+// appendTLS appends what is known of the client's connection.
+func appendTLS(dst []byte, t *message.TLS) []byte {
+	dst = append(dst, `","tls_version":"`...)
+	dst = append(dst, t.Version...)
+	if t.ServerName != "" {
+		dst = append(dst, `","tls_server_name":"`...)
+		dst = appendValue(dst, t.ServerName)
+	}
+	if c := t.VerifiedCertificate(); c != nil {
+		dst = append(dst, `","client_certificate_subject":"`...)
+		dst = appendValue(dst, c.Subject)
+		dst = append(dst, `","client_certificate_fingerprint":"`...)
+		dst = append(dst, c.Fingerprint...)
 	}
 	return dst
 }

@@ -28,6 +28,9 @@ func sampleExchange() *message.Exchange {
 	x.Client.Address = netip.MustParseAddr("192.0.2.7")
 	x.Client.AddressText = "192.0.2.7"
 	x.Client.Listener = "web"
+	x.Client.TLS = &message.TLS{Version: "TLS 1.3", ServerName: "api.example.com", Certificate: &message.ClientCertificate{
+		Subject: `CN=O"Neill`, Fingerprint: "9f86d0", Verified: true,
+	}}
 	x.Request.Method = "GET"
 	x.Request.Scheme = "http"
 	x.Request.Authority = "api.example.com"
@@ -53,7 +56,8 @@ func sampleExchange() *message.Exchange {
 }
 
 const sampleLine = `{"time":"2026-11-23T08:08:07.006Z","client":"192.0.2.7","listener":"web","protocol":"HTTP/1.1",` +
-	`"scheme":"http","method":"GET","host":"api.example.com","path":"/orders/./17","query":"page=2&api_key=***",` +
+	`"scheme":"http","tls_version":"TLS 1.3","tls_server_name":"api.example.com","client_certificate_subject":"CN=O\"Neill",` +
+	`"client_certificate_fingerprint":"9f86d0","method":"GET","host":"api.example.com","path":"/orders/./17","query":"page=2&api_key=***",` +
 	`"user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",` +
 	`"referer":"https://www.example.com/list?token=***&a=b","request_id":"01JD8Z0V6Q5W8K6Y2M4T9R3E1A","consumer":"acme",` +
 	`"route":"orders","upstream":"orders","endpoint":"10.0.0.7:8080","status":200,"tries":1,` +

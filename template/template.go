@@ -12,6 +12,7 @@ package template
 
 import (
 	"strings"
+	"time"
 
 	"github.com/sluice-gateway/sluice/internal/rawquery"
 	"github.com/sluice-gateway/sluice/message"
@@ -138,6 +139,10 @@ func (p *piece) plain(x *message.Exchange) (value string, ok bool) {
 	switch p.variable {
 	case clientAddress:
 		return x.Client.AddressText, true
+	case certificateSubject, certificateIssuer, certificateNames, certificateSerial, certificateFingerprint, certificateNotAfter:
+		return p.certificate(x.Client.TLS.VerifiedCertificate())
+	case tlsVersion, tlsCipher, tlsServerName:
+		return p.tls(x.Client.TLS), true
 	case listener:
 		return x.Client.Listener, true
 	case requestID:
@@ -187,6 +192,41 @@ func (p *piece) plain(x *message.Exchange) (value string, ok bool) {
 	return p.text, true
 }
 
+// certificate returns a value of the client's certificate; c is nil where there is none
+// that an authority of the listener has issued.
+func (p *piece) certificate(c *message.ClientCertificate) (value string, ok bool) {
+	if c == nil {
+		return "", true
+	}
+	switch p.variable {
+	case certificateSubject:
+		return c.Subject, true
+	case certificateIssuer:
+		return c.Issuer, true
+	case certificateNames:
+		return c.NameList, true
+	case certificateSerial:
+		return c.Serial, true
+	case certificateFingerprint:
+		return c.Fingerprint, true
+	}
+	return "", false
+}
+
+// tls returns a value of the client's connection; t is nil without TLS.
+func (p *piece) tls(t *message.TLS) string {
+	if t == nil {
+		return ""
+	}
+	switch p.variable {
+	case tlsVersion:
+		return t.Version
+	case tlsCipher:
+		return t.Suite
+	}
+	return t.ServerName
+}
+
 // appendComposed writes a value that is not one string in the message.
 func (p *piece) appendComposed(dst []byte, x *message.Exchange, escape Escape) []byte {
 	switch p.variable {
@@ -194,6 +234,10 @@ func (p *piece) appendComposed(dst []byte, x *message.Exchange, escape Escape) [
 		return appendFields(dst, &x.Request.Header, p, escape)
 	case responseHeader:
 		return appendFields(dst, &x.Response.Header, p, escape)
+	case certificateNotAfter:
+		var room [len(time.RFC3339)]byte
+		text := x.Client.TLS.VerifiedCertificate().NotAfter.UTC().AppendFormat(room[:0], time.RFC3339)
+		return appendEscapedBytes(dst, text, escape, p.variable)
 	case requestQueryValue:
 		var room [stackRoom]byte
 		decoded := rawquery.AppendDecoded(room[:0], rawquery.Value(x.Request.Query, p.text))

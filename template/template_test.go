@@ -3,6 +3,7 @@ package template
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -12,6 +13,10 @@ func exchange() *message.Exchange {
 	x := &message.Exchange{}
 	x.Client.AddressText = "203.0.113.9"
 	x.Client.Listener = "web"
+	x.Client.TLS = &message.TLS{Version: "TLS 1.3", Suite: "TLS_AES_128_GCM_SHA256", ServerName: "api.example.com", Certificate: &message.ClientCertificate{
+		Subject: "CN=orders,O=Example", Issuer: "CN=clients", NameList: "DNS:a.example.com,URI:spiffe://example.com/a", Serial: "2a",
+		Fingerprint: "9f86d0", NotAfter: time.Date(2027, 1, 31, 13, 0, 0, 0, time.FixedZone("", 3600)), Verified: true,
+	}}
 	x.Facts.RequestID = "r-1"
 	x.Facts.Consumer = &message.Consumer{Name: "ada", Groups: []string{"gold", "eu"}, GroupList: "gold,eu"}
 	x.Facts.Params.Add("id", "a%20b")
@@ -40,6 +45,12 @@ func TestString(t *testing.T) {
 		{"a{{b}}c", "a{b}c"},
 		{"{{{route}}}", "{orders}"},
 		{"{client.address}", "203.0.113.9"},
+		{"{client.certificate.subject}", "CN=orders,O=Example"},
+		{"{client.certificate.issuer}", "CN=clients"},
+		{"{client.certificate.names}", "DNS:a.example.com,URI:spiffe://example.com/a"},
+		{"{client.certificate.serial}|{client.certificate.fingerprint}", "2a|9f86d0"},
+		{"{client.certificate.not_after}", "2027-01-31T12:00:00Z"},
+		{"{tls.version}|{tls.cipher}|{tls.server_name}", "TLS 1.3|TLS_AES_128_GCM_SHA256|api.example.com"},
 		{"{listener}", "web"},
 		{"{request.id}", "r-1"},
 		{"{request.method}", "GET"},
@@ -99,6 +110,25 @@ func TestEveryVariableIsEmptyInAnEmptyExchange(t *testing.T) {
 		}
 		if got := p.Variables(); len(got) != 1 || got[0] != row.Name {
 			t.Errorf("Variables of {%s} = %q", row.Name, got)
+		}
+	}
+}
+
+// A certificate that nobody vouches for says nothing.
+func TestUnverifiedCertificate(t *testing.T) {
+	t.Parallel()
+	x := exchange()
+	x.Client.TLS.Certificate.Verified = false
+	for _, row := range All() {
+		if !strings.HasPrefix(row.Name, "client.certificate.") {
+			continue
+		}
+		p, err := Parse("{"+row.Name+"}", Use{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.String(x) + string(p.Append(nil, x)); got != "" {
+			t.Errorf("{%s} is %q", row.Name, got)
 		}
 	}
 }

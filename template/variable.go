@@ -8,6 +8,15 @@ type variable uint8
 const (
 	none variable = iota
 	clientAddress
+	certificateSubject
+	certificateIssuer
+	certificateNames
+	certificateSerial
+	certificateFingerprint
+	certificateNotAfter
+	tlsVersion
+	tlsCipher
+	tlsServerName
 	listener
 	requestID
 	requestMethod
@@ -41,6 +50,15 @@ type entry struct {
 // catalogue is every variable, in the order of the documentation.
 var catalogue = [...]entry{
 	{"client.address", clientAddress, false, "The client's address, after trusted proxies."},
+	{"client.certificate.subject", certificateSubject, false, "Whom the client's certificate is for, such as `CN=orders,O=Example`. (2)"},
+	{"client.certificate.issuer", certificateIssuer, false, "Who issued it. (2)"},
+	{"client.certificate.names", certificateNames, false, "Its alternative names with their kinds, joined by `,`: `DNS:a.example.com,URI:spiffe://example.com/a,email:a@example.com`. (2)"},
+	{"client.certificate.serial", certificateSerial, false, "Its serial number in hexadecimal. (2)"},
+	{"client.certificate.fingerprint", certificateFingerprint, false, "Its SHA-256 in hexadecimal. (2)"},
+	{"client.certificate.not_after", certificateNotAfter, false, "When it ends, as `2027-01-31T12:00:00Z`. (2)"},
+	{"tls.version", tlsVersion, false, "The version of TLS, such as `TLS 1.3`; empty without TLS."},
+	{"tls.cipher", tlsCipher, false, "The cipher suite, such as `TLS_AES_128_GCM_SHA256`."},
+	{"tls.server_name", tlsServerName, false, "The name that the client asked for in the handshake (SNI)."},
 	{"listener", listener, false, "The name of the listener."},
 	{"request.id", requestID, false, "The id of the request."},
 	{"request.method", requestMethod, false, "The method."},
