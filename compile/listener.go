@@ -172,6 +172,7 @@ func unjoin(err error) (all []error) {
 // keeps its defaults.
 func http2Limits(l *config.Listener) http2.Limits {
 	return http2.Limits{
+		Target:          int(l.Limits.RequestLine.Bytes()),
 		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
 		HeaderFields:    l.Limits.HeaderFields,
 		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),

@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 // before it looks at the other side. Everything else waits, at most Patience.
 type Conn struct {
 	raw    *net.TCPConn
+	data   net.Conn // raw, or TLS over it
 	reader *bufio.Reader
 
 	mu      sync.Mutex
@@ -31,9 +33,15 @@ type Conn struct {
 
 // NewConn takes over a connection.
 func NewConn(raw *net.TCPConn) *Conn {
-	c := &Conn{raw: raw, reader: bufio.NewReaderSize(raw, 64<<10)}
+	c := &Conn{raw: raw}
 	c.changed = sync.NewCond(&c.mu)
+	c.carry(raw)
 	return c
+}
+
+// carry makes data what is read from and written to.
+func (c *Conn) carry(data net.Conn) {
+	c.data, c.reader = data, bufio.NewReaderSize(data, 64<<10)
 }
 
 // Dial connects to an address, from an address if one is given.
@@ -83,7 +91,7 @@ func (c *Conn) work() {
 // Send writes data, behind what was sent before.
 func (c *Conn) Send(data string) {
 	c.enqueue(func() error {
-		n, err := c.raw.Write([]byte(data))
+		n, err := c.data.Write([]byte(data))
 		c.written.Add(int64(n))
 		return err
 	})
@@ -94,7 +102,7 @@ func (c *Conn) Flood(n int64) {
 	block := []byte(strings.Repeat("x", 64<<10))
 	c.enqueue(func() error {
 		for left := n; left > 0; {
-			m, err := c.raw.Write(block[:min(left, int64(len(block)))])
+			m, err := c.data.Write(block[:min(left, int64(len(block)))])
 			c.written.Add(int64(m))
 			left -= int64(m)
 			if err != nil {
@@ -143,7 +151,7 @@ func (c *Conn) Drain() error {
 
 // Reader is ready to be read from, with a fresh deadline.
 func (c *Conn) Reader() (*bufio.Reader, error) {
-	return c.reader, c.raw.SetReadDeadline(time.Now().Add(Patience))
+	return c.reader, c.data.SetReadDeadline(time.Now().Add(Patience))
 }
 
 // Receive reads exactly what is wanted, and says what came instead.
@@ -193,7 +201,7 @@ func (c *Conn) Closed() error {
 // Silent fails if something is there to be read, or if the other side has closed.
 // It can only see what has arrived: use it to say what must not have happened by now.
 func (c *Conn) Silent() error {
-	if err := c.raw.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+	if err := c.data.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		return err
 	}
 	_, err := c.reader.Peek(1)
@@ -221,6 +229,9 @@ func (c *Conn) CloseWrite() error {
 	if err := c.Drain(); err != nil {
 		return err
 	}
+	if half, ok := c.data.(*tls.Conn); ok {
+		return half.CloseWrite()
+	}
 	return c.raw.CloseWrite()
 }
 
@@ -229,7 +240,7 @@ func (c *Conn) Close() error {
 	if err := c.Drain(); err != nil {
 		return err
 	}
-	return c.raw.Close()
+	return c.data.Close()
 }
 
 // Reset closes at once and lets the kernel send a reset.

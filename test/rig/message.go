@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -128,71 +129,120 @@ func unexpected(err error) error {
 // that there is none whatever the head announces: HEAD, 1xx, 204, 304. What the
 // body lacks is in m.Incomplete; the error is for what is no framing at all.
 func (m *Message) ReadBody(r *bufio.Reader, bodyless bool) error {
+	b, err := m.open(r, bodyless)
+	if err != nil {
+		return err
+	}
+	return m.readAll(b)
+}
+
+func (m *Message) readAll(b *body) error {
+	data, err := io.ReadAll(b)
+	m.Body = string(data)
+	var cut *cutError
+	if errors.As(err, &cut) {
+		m.Incomplete = cut.error
+		return nil
+	}
+	return err
+}
+
+// open chooses how the body is framed.
+func (m *Message) open(r *bufio.Reader, bodyless bool) (*body, error) {
 	coding, length := m.Value("Transfer-Encoding"), Values(m.Fields, "Content-Length")
 	status := m.Status()
+	b := &body{message: m, r: r}
 	m.Framing = "none"
 	switch {
 	case coding != "" && len(length) > 0:
-		return fmt.Errorf("both Content-Length and Transfer-Encoding:\n%s", m)
+		return nil, fmt.Errorf("both Content-Length and Transfer-Encoding:\n%s", m)
 	case coding != "" && coding != "chunked":
-		return fmt.Errorf("an odd Transfer-Encoding:\n%s", m)
+		return nil, fmt.Errorf("an odd Transfer-Encoding:\n%s", m)
 	case len(length) > 1:
-		return fmt.Errorf("two Content-Length:\n%s", m)
+		return nil, fmt.Errorf("two Content-Length:\n%s", m)
 	case bodyless, status >= 100 && status < 200, status == 204, status == 304:
-		return nil
+		b.done = true
 	case coding != "":
 		m.Framing = "chunked"
-		return m.readChunks(r)
 	case len(length) == 1:
 		m.Framing = "length"
 		n, err := strconv.ParseUint(length[0], 10, 62)
 		if err != nil {
-			return fmt.Errorf("an odd Content-Length:\n%s", m)
+			return nil, fmt.Errorf("an odd Content-Length:\n%s", m)
 		}
-		return m.readLength(r, int64(n))
+		b.left = int64(n)
+		b.done = n == 0
 	case status == 0:
+		b.done = true
+	default:
+		m.Framing = "close"
+	}
+	return b, nil
+}
+
+// cutError says that a body ended before its end.
+type cutError struct{ error }
+
+// body reads the body of a message without its framing.
+type body struct {
+	message *Message
+	r       *bufio.Reader
+	left    int64 // of the body, or of the chunk
+	done    bool
+}
+
+// Read implements io.Reader. Where the body is cut, the error is a cutError.
+func (b *body) Read(p []byte) (int, error) {
+	if b.done {
+		return 0, io.EOF
+	}
+	if b.message.Framing == "close" {
+		n, err := b.r.Read(p)
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = &cutError{err}
+		}
+		return n, err
+	}
+	if b.left == 0 {
+		if err := b.nextChunk(); err != nil || b.done {
+			return 0, cmp.Or(err, io.EOF)
+		}
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	switch {
+	case err != nil:
+		return n, &cutError{unexpected(err)}
+	case b.left > 0:
+		return n, nil
+	case b.message.Framing == "length":
+		b.done = true
+		return n, nil
+	}
+	if end, err := readLine(b.r); err != nil || end != "" {
+		return n, &cutError{fmt.Errorf("no CRLF behind a chunk: %q %v", end, err)}
+	}
+	return n, nil
+}
+
+// nextChunk reads the line in front of a chunk, and the trailers behind the last.
+func (b *body) nextChunk() error {
+	line, err := readLine(b.r)
+	if err != nil {
+		return &cutError{unexpected(err)}
+	}
+	size, err := strconv.ParseUint(line, 16, 62)
+	if err != nil {
+		return fmt.Errorf("an odd chunk size: %s", Quote(line))
+	}
+	b.left = int64(size)
+	if size > 0 {
 		return nil
 	}
-	m.Framing = "close"
-	body, err := io.ReadAll(r)
-	m.Body = string(body)
-	m.Incomplete = err
-	return nil
-}
-
-func (m *Message) readLength(r *bufio.Reader, n int64) error {
-	var b strings.Builder
-	if _, err := io.CopyN(&b, r, n); err != nil {
-		m.Incomplete = unexpected(err)
+	b.message.Trailers, err = readFields(b.r)
+	if err != nil {
+		return &cutError{err}
 	}
-	m.Body = b.String()
+	b.done = true
 	return nil
-}
-
-func (m *Message) readChunks(r *bufio.Reader) error {
-	var b strings.Builder
-	defer func() { m.Body = b.String() }()
-	for {
-		line, err := readLine(r)
-		if err != nil {
-			m.Incomplete = unexpected(err)
-			return nil
-		}
-		size, err := strconv.ParseUint(line, 16, 62)
-		if err != nil {
-			return fmt.Errorf("an odd chunk size: %s", Quote(line))
-		}
-		if size == 0 {
-			m.Trailers, m.Incomplete = readFields(r)
-			return nil
-		}
-		if _, err := io.CopyN(&b, r, int64(size)); err != nil {
-			m.Incomplete = unexpected(err)
-			return nil
-		}
-		if end, err := readLine(r); err != nil || end != "" {
-			m.Incomplete = fmt.Errorf("no CRLF behind a chunk: %q %v", end, err)
-			return nil
-		}
-	}
 }

@@ -10,27 +10,28 @@ import (
 )
 
 // Origin is what the gateway forwards to. It either hands its connections to the
-// test, one by one, or answers everything by itself (Answer).
+// test, one by one, or answers everything by itself (Answer, Reply).
 type Origin struct {
 	Address string
+	Wire    Wire // what it speaks: one of Origins
 
 	mu       sync.Mutex
 	listener *net.TCPListener
 	waiting  chan *net.TCPConn
-	answer   string
+	answer   func(Peer) error
 	conns    []*net.TCPConn
 	accepted atomic.Int64
 	heads    atomic.Int64
 	requests []*Message
 }
 
-// NewOrigin returns an origin that listens.
+// NewOrigin returns an origin that listens, and speaks HTTP/1.1.
 func NewOrigin() (*Origin, error) {
 	address, err := FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	o := &Origin{Address: address, waiting: make(chan *net.TCPConn, 10000)}
+	o := &Origin{Address: address, Wire: Origins[0], waiting: make(chan *net.TCPConn, 10000)}
 	return o, o.Up()
 }
 
@@ -73,7 +74,7 @@ func (o *Origin) serve(l *net.TCPListener) {
 		answer := o.answer
 		o.conns = append(o.conns, conn)
 		o.mu.Unlock()
-		if answer == "" {
+		if answer == nil {
 			o.waiting <- conn
 			continue
 		}
@@ -82,39 +83,73 @@ func (o *Origin) serve(l *net.TCPListener) {
 }
 
 // Answer makes the origin answer every request on every new connection with the
-// same bytes.
+// same bytes of HTTP/1.
 func (o *Origin) Answer(bytes string) {
+	o.respondWith(func(p Peer) error {
+		_, err := p.Bytes().data.Write([]byte(bytes))
+		return err
+	})
+}
+
+// Reply makes the origin answer every request on every new connection with the
+// same message.
+func (o *Origin) Reply(h Head, body string) {
+	o.respondWith(func(p Peer) error { return Send(p, h, body) })
+}
+
+func (o *Origin) respondWith(answer func(Peer) error) {
 	o.mu.Lock()
-	o.answer = bytes
+	o.answer = answer
 	o.mu.Unlock()
 }
 
-func (o *Origin) respond(raw *net.TCPConn, answer string) {
-	c := NewConn(raw)
-	defer c.Drop()
-	for {
-		m, err := ReadHead(c.reader)
-		if err != nil {
-			return
-		}
-		o.heads.Add(1)
-		if err := m.ReadBody(c.reader, false); err != nil || m.Incomplete != nil {
-			return
-		}
-		o.mu.Lock()
-		o.requests = append(o.requests, m)
-		o.mu.Unlock()
-		if _, err := raw.Write([]byte(answer)); err != nil {
-			return
-		}
+func (o *Origin) respond(raw *net.TCPConn, answer func(Peer) error) {
+	p, err := o.Wire.Serve(raw)
+	if err != nil {
+		return
+	}
+	defer p.Drop()
+	for o.respondOnce(p, answer) == nil {
 	}
 }
 
-// Accept waits for the next connection.
+func (o *Origin) respondOnce(p Peer, answer func(Peer) error) error {
+	m, err := p.Head()
+	if err != nil {
+		return err
+	}
+	o.heads.Add(1)
+	if err := errors.Join(p.Body(m, false), m.Incomplete); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	o.requests = append(o.requests, m)
+	o.mu.Unlock()
+	return answer(p)
+}
+
+// Accept waits for the next connection, and gives its bytes.
 func (o *Origin) Accept() (*Conn, error) {
+	raw, err := o.next()
+	if err != nil {
+		return nil, err
+	}
+	return NewConn(raw), nil
+}
+
+// AcceptPeer waits for the next connection.
+func (o *Origin) AcceptPeer() (Peer, error) {
+	raw, err := o.next()
+	if err != nil {
+		return nil, err
+	}
+	return o.Wire.Serve(raw)
+}
+
+func (o *Origin) next() (*net.TCPConn, error) {
 	select {
 	case raw := <-o.waiting:
-		return NewConn(raw), nil
+		return raw, nil
 	case <-time.After(Patience):
 		return nil, errors.New("the gateway did not connect to the origin")
 	}

@@ -163,7 +163,7 @@ func (p *play) startTraffic(words []string) error {
 	p.traffic = t
 	for range trafficClients {
 		t.done.Go(func() {
-			if err := t.ask(p.names["WEB"], words[2]); err != nil {
+			if err := t.ask(p.variant.Client, p.names["WEB"], words[2]); err != nil {
 				t.mu.Lock()
 				t.failed = err
 				t.mu.Unlock()
@@ -178,28 +178,27 @@ func (p *play) startTraffic(words []string) error {
 	})
 }
 
-func (t *traffic) ask(address, target string) error {
-	c, err := rig.Dial(address, "")
+func (t *traffic) ask(wire rig.Wire, address, target string) error {
+	c, err := wire.Connect(address, "")
 	if err != nil {
 		return err
 	}
 	defer c.Drop()
+	request := rig.Head{Method: "GET", Target: target, Fields: []rig.Field{{Name: "Host", Value: "example.com"}}}
 	for {
 		select {
 		case <-t.stop:
 			return nil
 		default:
 		}
-		c.Send("GET " + target + " HTTP/1.1\r\nHost: example.com\r\n\r\n")
-		r, err := c.Reader()
-		if err != nil {
+		if err := rig.Send(c, request, ""); err != nil {
 			return err
 		}
-		m, err := rig.ReadHead(r)
+		m, err := c.Head()
 		if err != nil {
 			return fmt.Errorf("request %d of the traffic was lost: %w", t.asked.Load(), err)
 		}
-		if err := m.ReadBody(r, false); err != nil {
+		if err := c.Body(m, false); err != nil {
 			return err
 		}
 		if m.Status() != 200 || m.Incomplete != nil {

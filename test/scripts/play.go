@@ -16,6 +16,7 @@ import (
 // play is one script being played.
 type play struct {
 	script  *Script
+	variant Variant
 	dir     string
 	names   map[string]string // $NAME → value
 	origins map[string]*rig.Origin
@@ -29,18 +30,14 @@ type play struct {
 	crowd   []*rig.Conn
 }
 
-// peer is a connection and what is known of it.
-type peer struct {
-	*rig.Conn
-	asked   []string // methods whose answers were not read yet
-	message *rig.Message
-	gone    bool
-}
-
 // Play plays a script in a scratch folder. log gets what the gateway printed when
 // something goes wrong.
-func Play(s *Script, dir string, log func(format string, args ...any)) error {
-	p := &play{script: s, dir: dir, names: map[string]string{"DIR": dir}, origins: map[string]*rig.Origin{}, conns: map[string]*peer{}, config: "config.yaml"}
+func Play(s *Script, v Variant, dir string, log func(format string, args ...any)) error {
+	p := &play{
+		script: s, variant: v, dir: dir, config: "config.yaml",
+		names:   map[string]string{"DIR": dir, "SCHEME": v.Client.Scheme(), "VERSION": v.Client.Version},
+		origins: map[string]*rig.Origin{}, conns: map[string]*peer{},
+	}
 	defer p.drop()
 	err := p.run()
 	if err != nil && p.gateway != nil {
@@ -75,6 +72,7 @@ func (p *play) prepare() error {
 			if err != nil {
 				return err
 			}
+			o.Wire = p.variant.Origin
 			p.names[name] = o.Address
 			p.origins[strings.ToLower(name)] = o
 			continue
@@ -101,7 +99,7 @@ var (
 // write puts a file into the folder. A main document without an admin listener or
 // an access log gets them at its end, because the player looks at them.
 func (p *play) write(name, text string) error {
-	text = p.expand(text)
+	text = p.expand(p.variant.render(text))
 	if strings.HasSuffix(name, ".yaml") && strings.Contains(text, "listeners:\n") {
 		text = strings.TrimRight(text, "\n") + "\n"
 		if !adminKey.MatchString(text) {
@@ -129,6 +127,10 @@ func (p *play) expand(text string) string {
 }
 
 func (p *play) step(step Step) error {
+	if !p.variant.counts(step.Only) {
+		return nil
+	}
+	step.Block = p.variant.block(step.Block)
 	words := make([]string, len(step.Words))
 	for i, w := range step.Words {
 		words[i] = p.expand(w)

@@ -20,12 +20,15 @@ type Script struct {
 	Title string            // the first line of its comment
 	Files map[string]string // everything but the steps
 	Steps []Step
+	// Wires are those over which its clients speak, Origins what its origins speak.
+	Wires, Origins []rig.Wire
 }
 
 // Step is one line of a script with the block below it.
 type Step struct {
 	Line  int
-	Text  string // the line as written
+	Text  string   // the line as written
+	Only  []string // the wires over which it is played; none: all
 	Words []string
 	Block []string // the lines behind "|", without it
 	Has   bool     // there is a block, maybe an empty one
@@ -69,6 +72,12 @@ func Read(path string) (*Script, error) {
 	if s.Title == "" {
 		return nil, fmt.Errorf("%s: the first line is its title, and it is empty", path)
 	}
+	if s.Wires, err = chosen(comment, "wires", rig.Wires); err == nil {
+		s.Origins, err = chosen(comment, "origins", rig.Origins)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
 	steps, ok := files["steps"]
 	if !ok {
 		return nil, fmt.Errorf("%s: there is no -- steps --", path)
@@ -105,7 +114,8 @@ func parseSteps(text string, line int) ([]Step, error) {
 		case raw != trimmed:
 			return nil, fmt.Errorf("line %d: a step begins at the margin, a line of a block with |: %q", line, raw)
 		default:
-			steps = append(steps, Step{Line: line, Text: trimmed, Words: strings.Fields(trimmed)})
+			only, rest := guard(trimmed)
+			steps = append(steps, Step{Line: line, Text: trimmed, Only: only, Words: strings.Fields(rest)})
 		}
 	}
 	if len(steps) == 0 {
@@ -114,7 +124,7 @@ func parseSteps(text string, line int) ([]Step, error) {
 	return steps, nil
 }
 
-var placeholder = regexp.MustCompile(`\$(WEB|ADMIN|ORIGIN|DIR)[A-Z0-9_]*`)
+var placeholder = regexp.MustCompile(`\$(WEB|ADMIN|ORIGIN|DIR|SCHEME|VERSION)[A-Z0-9_]*`)
 
 // Placeholders lists the names behind $ in the files and steps of a script.
 func (s *Script) Placeholders() []string {
