@@ -5,10 +5,12 @@ import (
 	"path/filepath"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/config/traffic"
 	"github.com/sluice-gateway/sluice/listen"
 	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/target"
 	"github.com/sluice-gateway/sluice/upstream"
+	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
@@ -26,6 +28,9 @@ func (b *build) upstreams() {
 	for _, item := range b.doc.Upstreams {
 		shared := b.reuseUpstream(item.Value)
 		if shared == nil {
+			if _, err := retry.Compile(conditions(&item.Value.Retry)); err != nil {
+				b.add(item.Problem(item.Value.Name.Mark, "retry.on: "+err.Error()))
+			}
 			c := upstreamConfig(item.Value)
 			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name), b.compiler.options.Logger), from: item.Value}
 			b.secure(item, shared)
@@ -152,15 +157,32 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 		c.Protocol = upstream.HTTP2
 	}
 	c.TLS = secured(u)
-	c.Retry.Attempts = u.Retry.Attempts
-	for _, on := range u.Retry.On {
-		if on.ConnectFailure {
-			c.Retry.ConnectFailure = true
-		} else {
-			c.Retry.Statuses = append(c.Retry.Statuses, on.Status)
-		}
-	}
+	c.Retry = retrySettings(&u.Retry)
 	return c
+}
+
+// retrySettings are the settings of retries; their conditions were checked.
+func retrySettings(r *traffic.Retry) upstream.Retry {
+	on, _ := retry.Compile(conditions(r))
+	s := upstream.Retry{
+		Attempts:  r.Attempts,
+		On:        on,
+		Backoff:   retry.Backoff{Base: r.Backoff.Base.Std(), Cap: r.Backoff.Max.Std(), AfterCap: r.Backoff.RetryAfter.Std()},
+		Budget:    retry.BudgetConfig{Share: r.Budget.Fraction(), Minimum: r.BudgetMinimum},
+		BodyLimit: r.Body.Bytes(),
+	}
+	for _, method := range r.Methods {
+		s.Vouched += method + " "
+	}
+	return s
+}
+
+func conditions(r *traffic.Retry) []string {
+	words := make([]string, 0, len(r.On))
+	for _, on := range r.On {
+		words = append(words, string(on))
+	}
+	return words
 }
 
 var balances = map[string]upstream.Balance{

@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/sluice-gateway/sluice/config/traffic"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -52,7 +51,7 @@ func dumpValue(b *strings.Builder, v reflect.Value, base int, indent string) {
 		fmt.Fprintf(b, "%q", x.Value)
 		dumpValue(b, reflect.ValueOf(x.Mark), base, indent)
 		return
-	case Path, Condition, traffic.RetryOn: // field by field: with the places
+	case Path, Condition: // field by field: with the places
 	case fmt.Stringer:
 		if v.Kind() != reflect.Pointer || !v.IsNil() {
 			b.WriteString(x.String())

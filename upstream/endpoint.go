@@ -104,8 +104,15 @@ func (e *Endpoint) close() {
 
 // enter and leave enclose an exchange's use of a connection. leave is called by whoever
 // ends it: the pool that gets the connection back, when the answer's last byte was read.
-func (e *Endpoint) enter() { e.active.Add(1) }
-func (e *Endpoint) leave() { e.active.Add(-1) }
+func (e *Endpoint) enter() {
+	e.active.Add(1)
+	e.pool.upstream.active.Add(1)
+}
+
+func (e *Endpoint) leave() {
+	e.active.Add(-1)
+	e.pool.upstream.active.Add(-1)
+}
 
 // roundTrip sends a request over a connection of this endpoint. A request that
 // names no host gets the endpoint's, for this try only.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/retry"
 )
 
 // origin is a server whose every connection is played by a function.
@@ -160,6 +161,8 @@ type streaming struct {
 	chunks []string
 	read   int
 	panics bool
+	length int64 // 0: not known
+	err    error // at the end, in place of io.EOF
 }
 
 func (b *streaming) Next() ([]byte, error) {
@@ -167,12 +170,20 @@ func (b *streaming) Next() ([]byte, error) {
 		panic("a wrapper's mistake")
 	}
 	if b.read == len(b.chunks) {
+		if b.err != nil {
+			return nil, b.err
+		}
 		return nil, io.EOF
 	}
 	b.read++
 	return []byte(b.chunks[b.read-1]), nil
 }
-func (b *streaming) Length() int64            { return -1 }
+func (b *streaming) Length() int64 {
+	if b.length == 0 {
+		return -1
+	}
+	return b.length
+}
 func (b *streaming) Trailer() *message.Header { return nil }
 func (b *streaming) Close() error             { return nil }
 
@@ -237,4 +248,13 @@ func atRest(t testing.TB, u *Upstream) {
 			t.Errorf("%s: %d open, %d idle, %d active", e.Address(), open, idle, e.Active())
 		}
 	}
+}
+
+// again are the settings of retries that are within any budget.
+func again(attempts int, on ...string) Retry {
+	conditions, err := retry.Compile(on)
+	if err != nil {
+		panic(err)
+	}
+	return Retry{Attempts: attempts, On: conditions, Budget: retry.BudgetConfig{Share: 1, Minimum: 1000}}
 }

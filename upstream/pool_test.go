@@ -345,7 +345,7 @@ func TestCrowd(t *testing.T) {
 	})
 	c := limited(o.address, 4)
 	c.MaxIdle = 2
-	c.Retry = Retry{Attempts: 2, ConnectFailure: true}
+	c.Retry = again(2, "connect_failure")
 	u, n := newUpstream(t, c)
 	var wait sync.WaitGroup
 	for range 16 {

@@ -12,6 +12,10 @@ import (
 // exchange and waits for the origin there; a client that goes away ends the wait.
 func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
 	x.Facts.Upstream = u.config.Name
+	if p := u.prepareReplay(req); p != nil {
+		return p
+	}
+	u.budget.Request(x.Now(), x.Shard)
 	var tried triedSet
 	for attempt := 0; ; attempt++ {
 		if x.Expired() {
@@ -23,15 +27,20 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		}
 		x.Facts.Endpoint = e.address
 		failure := u.try(x, e, req, resp)
-		if failure == nil && !u.retryStatus(req, resp, attempt) {
+		if attempt > 0 {
+			u.budget.Return()
+		}
+		again, gone := u.again(x, req, resp, failure, attempt)
+		switch {
+		case again:
+			tried.add(e)
+		case gone != nil:
+			return gone
+		case failure != nil:
+			return failure.Problem
+		default:
 			return nil
 		}
-		if failure != nil && !(u.retryFailure(failure, attempt) && sendable(failure, req)) {
-			return failure.Problem
-		}
-		u.metrics.Retried(x.Shard)
-		drop(resp)
-		tried.add(e)
 	}
 }
 
@@ -123,30 +132,6 @@ func diedUnused(f *http1.Failure, req *message.Request) bool {
 // again: one that streams is whole as long as nothing was sent, because nothing
 // of it was taken.
 func sendable(f *http1.Failure, req *message.Request) bool { return req.Rewind() || !f.Sent }
-
-// retryFailure says whether another endpoint may be asked: only where this one has
-// certainly not seen the request.
-func (u *Upstream) retryFailure(f *http1.Failure, attempt int) bool {
-	if attempt >= u.config.Retry.Attempts || !u.config.Retry.ConnectFailure || f.Sent {
-		return false
-	}
-	return f.Problem == message.UpstreamConnect || f.Problem == message.UpstreamConnectTime ||
-		f.Problem == message.UpstreamBusy || f.Problem == message.UpstreamClosed
-}
-
-// retryStatus says whether an answer is one after which the upstream's
-// configuration wants another try, and that is safe.
-func (u *Upstream) retryStatus(req *message.Request, resp *message.Response, attempt int) bool {
-	if attempt >= u.config.Retry.Attempts || len(u.config.Retry.Statuses) == 0 || !message.Idempotent(req.Method) {
-		return false
-	}
-	for _, status := range u.config.Retry.Statuses {
-		if resp.Status == status {
-			return req.Rewind()
-		}
-	}
-	return false
-}
 
 // hint is what the choice of an endpoint may depend on.
 func (u *Upstream) hint(x *message.Exchange) hint { return hint{now: x.Now()} }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
@@ -64,9 +65,12 @@ type EndpointConfig struct {
 
 // Retry says when a request is sent again, to another endpoint if there is one.
 type Retry struct {
-	Attempts       int // further tries; 0 is none
-	ConnectFailure bool
-	Statuses       []int // answers after which an idempotent request is sent again
+	Attempts  int // further tries; 0 is none
+	On        retry.Conditions
+	Backoff   retry.Backoff
+	Budget    retry.BudgetConfig
+	Vouched   string // methods that may be repeated though they are not idempotent, each followed by a space
+	BodyLimit int64  // a body of at most this length is read before it is sent, so that it can be sent again
 }
 
 // Equal says whether two configurations mean the same.
@@ -88,6 +92,7 @@ func (c Config) withDefaults() Config {
 		c.MaxIdle = 128
 	}
 	c.Limits = c.Limits.WithDefaults()
+	c.Retry.Backoff = c.Retry.Backoff.WithDefaults()
 	return c
 }
 
@@ -112,6 +117,9 @@ type Upstream struct {
 	mu     sync.Mutex // one change of the selection at a time
 	closed bool       // guarded by mu
 
+	budget *retry.Budget
+	active atomic.Int64 // exchanges under way, at all endpoints
+
 	tasks []func(context.Context) // what goes on beside the exchanges
 	start sync.Once
 	stop  context.CancelFunc // ends the tasks; guarded by mu; nil before Start
@@ -124,6 +132,7 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, logger: logger.With("upstream", config.Name)}
+	u.budget = retry.NewBudget(u.config.Retry.Budget)
 	all := make([]*Endpoint, 0, len(config.Endpoints))
 	for _, e := range config.Endpoints {
 		all = append(all, newEndpoint(u, e))

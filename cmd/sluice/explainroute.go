@@ -146,16 +146,26 @@ func retryWords(r *traffic.Retry) string {
 	if r.Attempts == 0 || len(r.On) == 0 {
 		return "never sends a request again"
 	}
-	var when, statuses []string
+	var unseen, seen []string
 	for _, on := range r.On {
-		if on.ConnectFailure {
-			when = append(when, "if it cannot connect")
-		} else {
-			statuses = append(statuses, retryWord(on))
+		switch on {
+		case "connect_failure":
+			unseen = append(unseen, "if it cannot connect")
+		case "reset":
+			seen = append(seen, "the connection ends")
+		case "timeout":
+			seen = append(seen, "the answer takes too long")
+		default:
+			seen = append(seen, "the answer is "+on.String())
 		}
 	}
-	if len(statuses) > 0 {
-		when = append(when, "if the method is idempotent and the answer is "+strings.Join(statuses, " or "))
+	if len(seen) > 0 {
+		methods := ""
+		if len(r.Methods) > 0 {
+			methods = " or " + strings.Join(r.Methods, " or ")
+		}
+		unseen = append(unseen, "if the method is idempotent"+methods+" and "+strings.Join(seen, " or "))
 	}
-	return "sends a request again up to " + counted(r.Attempts, "time") + " " + strings.Join(when, ", or ")
+	return "sends a request again up to " + counted(r.Attempts, "time") + " " + strings.Join(unseen, ", or ") +
+		"; for " + r.Budget.String() + " of the requests at most"
 }

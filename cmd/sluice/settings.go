@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/sluice-gateway/sluice/config"
-	"github.com/sluice-gateway/sluice/config/traffic"
 )
 
 // setting is one value among settings, in a form that does not depend on how they
@@ -187,8 +186,6 @@ func keyNamed(f reflect.StructField) string {
 // wordOf writes what is written as one word.
 func wordOf(value any) (string, bool) {
 	switch v := value.(type) {
-	case traffic.RetryOn:
-		return retryWord(v), true
 	case config.Path:
 		return expression(v.Text, v.Regex), true
 	case config.Condition:
@@ -211,11 +208,4 @@ func expression(text string, regex bool) string {
 		return "{regex: " + strconv.Quote(text) + "}"
 	}
 	return text
-}
-
-func retryWord(r traffic.RetryOn) string {
-	if r.ConnectFailure {
-		return "connect_failure"
-	}
-	return strconv.Itoa(r.Status)
 }

@@ -92,6 +92,11 @@ func (c *Conditions) addGRPC(name string) error {
 // Empty says that there is nothing after which a further try is wanted.
 func (c *Conditions) Empty() bool { return *c == Conditions{} }
 
+// AfterSent says that a further try may be wanted after the request was sent.
+func (c *Conditions) AfterSent() bool {
+	return !c.Empty() && *c != Conditions{outcomes: 1 << ConnectFailure}
+}
+
 // HasGRPC says that some gRPC status is a condition, so that trailers are worth a look.
 func (c *Conditions) HasGRPC() bool { return c.grpc != 0 }
 

@@ -1,0 +1,145 @@
+package upstream
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/retry"
+	"github.com/sluice-gateway/sluice/wire/http1"
+)
+
+// again says whether a request is to be sent once more: that is wanted, safe and within the
+// budget. It waits as long as the backoff says; a client that leaves meanwhile is the
+// problem. Where it is sent again resp is empty.
+func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *message.Response, failure *http1.Failure, attempt int) (bool, *message.Problem) {
+	c := &u.config.Retry
+	if attempt >= c.Attempts || c.On.Empty() {
+		return false, nil
+	}
+	t, ok := u.tryOf(x, req, resp, failure)
+	if !ok || !c.On.Wants(&t) {
+		return false, nil
+	}
+	wait, ok := u.delay(x, resp, &t, attempt+1)
+	if !ok || !u.budget.Take(message.Clock(), u.active.Load()+1) {
+		return false, nil
+	}
+	u.metrics.Retried(x.Shard)
+	if failure == nil {
+		drop(resp)
+	}
+	if wait > 0 && !pause(x, wait) {
+		u.budget.Return()
+		return false, message.ClientGone
+	}
+	return true, nil
+}
+
+// tryOf describes a try that is over; false where no further one can make sense.
+func (u *Upstream) tryOf(x *message.Exchange, req *message.Request, resp *message.Response, failure *http1.Failure) (t retry.Try, ok bool) {
+	t = retry.Try{
+		GRPC:       retry.NoGRPC,
+		Committed:  x.Wire().Started(),
+		Repeatable: message.Idempotent(req.Method) || u.vouched(req.Method),
+	}
+	if failure == nil {
+		t.Outcome, t.Status, t.Sent, t.Began, t.Whole = retry.Answered, resp.Status, true, true, req.Rewind()
+		if u.config.Retry.On.HasGRPC() {
+			t.GRPC = grpcStatus(&resp.Header)
+		}
+		return t, true
+	}
+	t.Sent, t.Began, t.Whole = failure.Sent, failure.Answered, sendable(failure, req)
+	switch failure.Problem {
+	case message.UpstreamConnect, message.UpstreamConnectTime, message.UpstreamBusy:
+		t.Outcome = retry.ConnectFailure
+	case message.UpstreamClosed:
+		t.Outcome = retry.Reset
+		if !failure.Sent { // The connection was gone before: as if none could be had.
+			t.Outcome = retry.ConnectFailure
+		}
+	case message.UpstreamTimeout:
+		t.Outcome = retry.Timeout
+	default:
+		return t, false
+	}
+	return t, true
+}
+
+// vouched says whether the configuration vouches for a method.
+func (u *Upstream) vouched(method string) bool {
+	for rest := u.config.Retry.Vouched; rest != ""; {
+		var word string
+		if word, rest, _ = strings.Cut(rest, " "); word == method {
+			return true
+		}
+	}
+	return false
+}
+
+// grpcStatus is the status of an answer that has nothing but trailers, which are its
+// header then; NoGRPC where there is none.
+func grpcStatus(h *message.Header) int {
+	text := h.Get("Grpc-Status")
+	if text == "" || len(text) > 2 {
+		return retry.NoGRPC
+	}
+	status := 0
+	for _, digit := range []byte(text) {
+		if digit < '0' || digit > '9' {
+			return retry.NoGRPC
+		}
+		status = status*10 + int(digit-'0')
+	}
+	return status
+}
+
+// delay is how long to wait before a further try; false where it would be in vain before
+// the time that the origin has named. Where the origin was not reached at all another
+// endpoint is asked at once: nobody is overloaded by that.
+func (u *Upstream) delay(x *message.Exchange, resp *message.Response, t *retry.Try, try int) (time.Duration, bool) {
+	if t.Outcome == retry.Answered {
+		if named := resp.Header.Get("Retry-After"); named != "" {
+			if after, ok := retry.ParseAfter(named, x.Times.Started); ok {
+				return u.config.Retry.Backoff.DelayAfter(try, rand.Uint64(), after)
+			}
+		}
+	}
+	if t.Outcome == retry.ConnectFailure && try == 1 {
+		return 0, true
+	}
+	return u.config.Retry.Backoff.Delay(try, rand.Uint64()), true
+}
+
+// pause waits, and says whether the client is still there.
+func pause(x *message.Exchange, d time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	x.Wire().Await(cancelFunc(cancel))
+	<-ctx.Done()
+	x.Wire().Arrived()
+	return !x.Wire().Gone()
+}
+
+// prepareReplay reads a body that is short enough to be kept, where a try may fail after it
+// was sent. One whose length is not known is not waited for.
+func (u *Upstream) prepareReplay(req *message.Request) *message.Problem {
+	c := &u.config.Retry
+	if req.Body == nil || c.Attempts == 0 || c.BodyLimit == 0 || !c.On.AfterSent() {
+		return nil
+	}
+	if n := req.Body.Length(); n < 0 || n > c.BodyLimit || !message.Idempotent(req.Method) && !u.vouched(req.Method) {
+		return nil
+	}
+	_, err := req.ReadBody(c.BodyLimit)
+	if err == nil {
+		return nil
+	}
+	if p, ok := err.(*message.Problem); ok {
+		return p
+	}
+	return message.BadRequestBody.WithDetail(err.Error())
+}

@@ -1,0 +1,142 @@
+package upstream
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// failing answers 503 as often as it is told, with fields of its own, and then 200.
+func failing(times int64, fields string) func(c *played) {
+	return func(c *played) {
+		for {
+			_, body, ok := c.request()
+			switch {
+			case !ok:
+				return
+			case c.origin.requests.Load() <= times:
+				_, _ = c.Write([]byte("HTTP/1.1 503 X\r\nContent-Length: 0\r\n" + fields + "\r\n"))
+			default:
+				c.answer(200, body)
+			}
+		}
+	}
+}
+
+// TestBodyIsKept is a body that is read before it is sent, because it may be needed again.
+func TestBodyIsKept(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		limit   int64
+		method  string
+		vouched string
+		tries   int
+	}{
+		"short enough":   {5, "PUT", "", 2},
+		"too long":       {4, "PUT", "", 1},
+		"no limit":       {0, "PUT", "", 1},
+		"not idempotent": {5, "POST", "", 1},
+		"vouched for":    {5, "POST", "PATCH POST ", 2},
+		"others are":     {5, "POST", "POSTS ", 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o := newOrigin(t, failing(1, ""))
+			c := to(o.address)
+			c.Retry = again(1, "503")
+			c.Retry.BodyLimit, c.Retry.Vouched = test.limit, test.vouched
+			u, _ := newUpstream(t, c)
+			x := exchange(&wire{}, test.method, &ready{streaming{chunks: []string{"he", "llo"}}})
+			x.Request.Body.(*ready).length = 5
+			status, body, err := ask(u, x)
+			if err != nil || x.Facts.Tries != test.tries || test.tries == 2 && (status != 200 || body != "hello") {
+				t.Errorf("%d %q %v after %d tries", status, body, err, x.Facts.Tries)
+			}
+			atRest(t, u)
+		})
+	}
+}
+
+// TestBodyBreaks is a client that fails while its body is read in advance.
+func TestBodyBreaks(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, echo)
+	c := to(o.address)
+	c.Retry = again(1, "503")
+	c.Retry.BodyLimit = 100
+	u, _ := newUpstream(t, c)
+	x := exchange(&wire{}, "PUT", &streaming{chunks: []string{"he"}, length: 5, err: message.RequestBodyTooSlow})
+	if _, _, err := ask(u, x); !errors.Is(err, message.RequestBodyTooSlow) {
+		t.Errorf("the problem is %v", err)
+	}
+	if o.requests.Load() != 0 {
+		t.Error("the origin was asked")
+	}
+	atRest(t, u)
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	for field, tries := range map[string]int{"Retry-After: 0\r\n": 2, "Retry-After: 3600\r\n": 1, "Retry-After: soon\r\n": 2} {
+		o := newOrigin(t, failing(1, field))
+		c := to(o.address)
+		c.Retry = again(1, "503")
+		u, _ := newUpstream(t, c)
+		x := exchange(&wire{}, "GET", nil)
+		if _, _, err := ask(u, x); err != nil || x.Facts.Tries != tries {
+			t.Errorf("%q: %d tries, %v", field, x.Facts.Tries, err)
+		}
+		atRest(t, u)
+	}
+}
+
+// TestGoneDuringBackoff is a client that leaves while a further try is waited for.
+func TestGoneDuringBackoff(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, failing(100, "Retry-After: 3600\r\n"))
+	c := to(o.address)
+	c.Retry = again(1, "503")
+	c.Retry.Backoff.AfterCap = 2 * time.Hour
+	u, _ := newUpstream(t, c)
+	w := &wire{awaited: make(chan struct{}, 10)}
+	x := exchange(w, "GET", nil)
+	go func() {
+		<-w.awaited // For the connection.
+		<-w.awaited // For the answer.
+		<-w.awaited // For the end of the pause.
+		w.hangUp()
+	}()
+	if _, _, err := ask(u, x); !errors.Is(err, message.ClientGone) {
+		t.Errorf("the problem is %v", err)
+	}
+	if u.budget.Underway() != 0 {
+		t.Error("the budget was not given back")
+	}
+	atRest(t, u)
+}
+
+// TestBudget is an upstream all of whose answers are bad.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, failing(1<<40, ""))
+	c := to(o.address)
+	c.Retry = again(3, "503")
+	c.Retry.Backoff.Base, c.Retry.Backoff.Cap = 1, 1
+	c.Retry.Budget.Share, c.Retry.Budget.Minimum = 0.2, 3
+	u, n := newUpstream(t, c)
+	for range 200 {
+		if status, _, err := ask(u, exchange(&wire{}, "GET", nil)); status != 503 || err != nil {
+			t.Fatalf("%d %v", status, err)
+		}
+	}
+	if got := n.retried.Load(); got < 20 || got > 43 {
+		t.Errorf("%d further tries for 200 requests; the budget is 40 and 3 more", got)
+	}
+	if u.budget.Underway() != 0 {
+		t.Error("the budget was not given back")
+	}
+	atRest(t, u)
+}
