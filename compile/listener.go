@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-gateway/sluice/unit"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
+	"github.com/sluice-gateway/sluice/wire/http3"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -32,6 +33,7 @@ func listenSpec(l *config.Listener, folder string) listen.Spec {
 		TLS:            listenTLS(l.TLS, folder),
 		ACME:           listenACME(l.TLS, folder),
 		HTTP2:          http2Limits(l),
+		HTTP3:          http3Limits(l),
 		Limits: http1.Limits{
 			RequestLine:     int(l.Limits.RequestLine.Bytes()),
 			HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
@@ -173,6 +175,20 @@ func unjoin(err error) (all []error) {
 func http2Limits(l *config.Listener) http2.Limits {
 	return http2.Limits{
 		Target:          int(l.Limits.RequestLine.Bytes()),
+		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
+		HeaderFields:    l.Limits.HeaderFields,
+		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),
+		MinimumBodyRate: l.MinimumBodyRate.Bytes(),
+		HeadTimeout:     l.Timeouts.Head.Std(),
+		IdleTimeout:     l.Timeouts.Idle.Std(),
+		BodyTimeout:     l.Timeouts.Body.Std(),
+		WriteTimeout:    l.Timeouts.Write.Std(),
+	}
+}
+
+// http3Limits are the same for HTTP/3.
+func http3Limits(l *config.Listener) http3.Limits {
+	return http3.Limits{
 		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
 		HeaderFields:    l.Limits.HeaderFields,
 		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),

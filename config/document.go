@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sluice-gateway/sluice/config/traffic"
 	"github.com/sluice-gateway/sluice/unit"
@@ -107,7 +108,7 @@ type Admin struct {
 type Listener struct {
 	Name            Text                    `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
 	Address         unit.Address            `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
-	Protocols       unit.List[string]       `enum:"http/1.1,h2" doc:"What it speaks; absent: HTTP/1.1, and with tls h2 too. Without TLS h2 is spoken with clients that begin with it (prior knowledge)."`
+	Protocols       unit.List[string]       `enum:"http/1.1,h2,h3" doc:"What it speaks; absent: HTTP/1.1, and with tls h2 too. Without TLS h2 is spoken with clients that begin with it (prior knowledge). h3 needs tls, is spoken over UDP at the same address, and is announced in the answers of the others."`
 	TLS             *ListenerTLS            `yaml:"tls" doc:"The certificates with which it speaks TLS; absent: plain TCP."`
 	TrustedProxies  unit.List[unit.Network] `doc:"The proxies in front of the gateway whose X-Forwarded-* fields and PROXY protocol are believed, as addresses or CIDR ranges."`
 	ProxyProtocol   string                  `enum:"off,accept,require" default:"off" doc:"Whether trusted_proxies say with the PROXY protocol, version 1 or 2, whose connection it is: never; they may, and others are served as they are; they must, and others are closed."`
@@ -335,6 +336,23 @@ func (c *Credential) Validate() error {
 func (l *Listener) Validate() error {
 	if (l.ProxyProtocol == "accept" || l.ProxyProtocol == "require") && len(l.TrustedProxies) == 0 {
 		return unit.At("proxy_protocol", errors.New("nobody is trusted to speak the PROXY protocol: add the addresses of the proxies in front, such as trusted_proxies: [10.0.0.0/8]"))
+	}
+	return l.checkHTTP3()
+}
+
+// checkHTTP3 looks at what h3 needs: it is a part of TLS, is found through the other protocols, and has
+// no PROXY protocol in front.
+func (l *Listener) checkHTTP3() error {
+	if !slices.Contains(l.Protocols, "h3") {
+		return nil
+	}
+	switch {
+	case l.TLS == nil:
+		return unit.At("protocols", errors.New("h3 is spoken with TLS only: add tls with certificates"))
+	case len(l.Protocols) == 1:
+		return unit.At("protocols", errors.New("clients find h3 through an answer over TCP: add h2 or http/1.1"))
+	case l.ProxyProtocol == "accept" || l.ProxyProtocol == "require":
+		return unit.At("proxy_protocol", errors.New("h3 comes over UDP, where there is no PROXY protocol: clients would come past it; leave one of the two out"))
 	}
 	return nil
 }

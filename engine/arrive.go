@@ -208,6 +208,8 @@ func (p *passage) vouch(f forwarded) {
 		via = p.engine.via10
 	case "HTTP/2":
 		via = p.engine.via20
+	case "HTTP/3":
+		via = p.engine.via30
 	}
 	h.Append("Via", via)
 }

@@ -25,6 +25,7 @@ type Engine struct {
 	via10   string
 	via11   string
 	via20   string
+	via30   string
 	name    string // our pseudonym in Via, one for each process
 
 	challenge func(host, path string) (answer string, ok bool)
@@ -47,6 +48,7 @@ func New(gateway *observe.Gateway, logger *slog.Logger) *Engine {
 		via10:   "1.0 " + name,
 		via11:   "1.1 " + name,
 		via20:   "2 " + name,
+		via30:   "3 " + name,
 	}
 }
 

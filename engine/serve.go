@@ -240,6 +240,9 @@ func (p *passage) send() {
 // respond writes x.Response. If it says no, x.Problem tells why.
 func (p *passage) respond() (whole bool) {
 	defer p.rescueSend()
+	if announce := p.x.Client.AltSvc; announce != "" {
+		p.x.Response.Header.Set("Alt-Svc", announce) // In the place of the origin's, which is not about us.
+	}
 	if err := p.x.Wire().Respond(p.x); err != nil {
 		p.fail(err)
 		return false

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
+	"github.com/sluice-gateway/sluice/wire/http3"
 )
 
 // socket accepts connections for the listener that owns it. It may pass from a
@@ -20,6 +21,7 @@ type socket struct {
 	logger  *slog.Logger
 	stopped chan struct{} // closed by stop
 	done    chan struct{} // closed when nothing is accepted any more
+	udp     *packets      // beside it, or nil; changed by whoever changes the listeners
 	kept    atomic.Bool   // another process accepts what waits in the kernel's queue
 }
 
@@ -33,6 +35,7 @@ type listener struct {
 	socket  *socket
 	server  *http1.Server
 	h2      *http2.Server
+	h3      *http3.Server
 	speaks  atomic.Pointer[speaks]
 	metrics Metrics
 	max     atomic.Int64
@@ -45,6 +48,7 @@ func newListener(s *Set, spec Spec, from *socket) *listener {
 	l := &listener{spec: spec, socket: from, refusals: &s.refusals}
 	l.server = http1.NewServer(spec.Name, spec.Limits, s.handler)
 	l.h2 = http2.NewServer(spec.Name, spec.HTTP2, s.handler)
+	l.h3 = http3.NewServer(spec.Name, spec.HTTP3, s.handler)
 	l.metrics = s.metrics(spec.Name)
 	l.server.Ended = l.ended
 	l.max.Store(int64(spec.MaxConnections))
@@ -53,7 +57,9 @@ func newListener(s *Set, spec Spec, from *socket) *listener {
 }
 
 // connections is the number of connections over all wires.
-func (l *listener) connections() int { return l.server.Connections() + l.h2.Connections() }
+func (l *listener) connections() int {
+	return l.server.Connections() + l.h2.Connections() + l.h3.Connections()
+}
 
 // adopt changes what may change while the listener runs; connections that exist
 // keep what they were promised.
@@ -62,7 +68,20 @@ func (l *listener) adopt(spec Spec, store *certificates.Store) {
 	l.rule.Store(newProxyRule(spec.ProxyProtocol, spec.TrustedProxies, spec.Limits.HeadTimeout))
 	l.server.SetLimits(spec.Limits)
 	l.h2.SetLimits(spec.HTTP2)
+	l.h3.SetLimits(spec.HTTP3)
 	l.max.Store(int64(spec.MaxConnections))
+}
+
+// announce makes answers say that HTTP/3 is spoken here, or no longer say so.
+func (l *listener) announce(speaks bool) {
+	text := ""
+	if speaks && l.socket.udp != nil {
+		text = l.socket.udp.altSvc()
+		l.h3.Resume()
+	}
+	l.server.Announce(text)
+	l.h2.Announce(text)
+	l.h3.Announce(text)
 }
 
 // The pauses after an accept that failed because descriptors or memory are used
@@ -120,6 +139,9 @@ func (s *socket) stop() {
 	}
 	_ = s.Close()
 	<-s.done
+	if s.udp != nil {
+		s.udp.stop()
+	}
 }
 
 // admit serves a connection, or refuses it where the listener is full.
@@ -152,4 +174,5 @@ func (l *listener) stop() {
 	l.hurry(time.Now().Add(lastHeader))
 	l.server.Drain()
 	l.h2.Drain()
+	l.h3.Drain()
 }

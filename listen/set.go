@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
+	"github.com/sluice-gateway/sluice/wire/http3"
 )
 
 // Spec describes a listener.
@@ -28,7 +29,8 @@ type Spec struct {
 	MaxConnections int    // more are answered 503 too_many_connections; 0 is no limit
 	Limits         http1.Limits
 	HTTP2          http2.Limits
-	Protocols      []string           // HTTP1, HTTP2; none is HTTP1 alone
+	HTTP3          http3.Limits
+	Protocols      []string           // HTTP1, HTTP2, HTTP3 (which needs TLS); none is HTTP1 alone
 	TLS            *certificates.Spec // nil is none; its Protocols are those of the listener
 	ACME           *certificates.ACME // certificates that TLS has from an authority, or nil
 	ProxyProtocol  ProxyProtocol
@@ -74,7 +76,8 @@ type Change struct {
 	fresh  []*listener
 	update []Spec // by index of next; for listeners that are kept
 	secure []secure
-	acme   []served // what the new listeners share
+	udp    map[*socket]*packets // opened for this change, and not in use yet
+	acme   []served             // what the new listeners share
 }
 
 // secure is the TLS of a listener that is about to change.
@@ -102,6 +105,9 @@ func (s *Set) Prepare(specs []Spec) (*Change, error) {
 		c.fresh = append(c.fresh, l)
 	}
 	if len(errs) == 0 {
+		errs = c.openPackets()
+	}
+	if len(errs) == 0 {
 		errs = c.loadCertificates()
 	}
 	if len(errs) > 0 {
@@ -109,6 +115,44 @@ func (s *Set) Prepare(specs []Spec) (*Change, error) {
 		return nil, errors.Join(errs...)
 	}
 	return c, nil
+}
+
+// openPackets opens the UDP sockets that are not open yet.
+func (c *Change) openPackets() (errs []error) {
+	for i, l := range c.next {
+		if l.socket.udp != nil || !c.update[i].has(HTTP3) {
+			continue
+		}
+		p, err := openPackets(l.socket)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %s: %w", c.update[i].Name, err))
+			continue
+		}
+		if c.udp == nil {
+			c.udp = map[*socket]*packets{}
+		}
+		c.udp[l.socket] = p
+	}
+	return errs
+}
+
+// commitPackets puts them in use, and lets go of those that are not wanted any more.
+func (c *Change) commitPackets() {
+	for i, l := range c.next {
+		s := l.socket
+		if p := c.udp[s]; p != nil {
+			if err := p.start(); err != nil {
+				c.set.logger.Error("h3 is not spoken", "listener", c.update[i].Name, "error", err)
+				continue
+			}
+			s.udp = p
+		} else if s.udp != nil && !c.update[i].has(HTTP3) {
+			s.udp.stop()
+			s.udp = nil
+			l.h3.Drain()
+		}
+		l.announce(c.update[i].has(HTTP3))
+	}
 }
 
 // loadCertificates reads what the listeners need for TLS. A listener keeps its store, and
@@ -222,6 +266,7 @@ func (c *Change) Commit() {
 			go l.socket.accept()
 		}
 	}
+	c.commitPackets()
 	c.adoptAutomatic()
 	var gone []*listener
 	s.mu.Lock()
@@ -242,6 +287,9 @@ func (c *Change) Commit() {
 // Rollback closes what Prepare has opened.
 func (c *Change) Rollback() {
 	c.dropAutomatic()
+	for _, p := range c.udp {
+		p.stop()
+	}
 	for _, l := range c.fresh {
 		if l.socket.owner.Load() == nil {
 			_ = l.socket.Close()
@@ -291,6 +339,7 @@ func (s *Set) Shutdown(ctx context.Context) (cut int) {
 			left += l.connections()
 		}
 		if left == 0 {
+			s.shut(open)
 			return 0
 		}
 		select {
@@ -300,8 +349,19 @@ func (s *Set) Shutdown(ctx context.Context) (cut int) {
 				l.hurry(time.Now())
 				l.server.Close()
 				l.h2.Close()
+				l.h3.Close()
 			}
+			s.shut(open)
 			return left
+		}
+	}
+}
+
+// shut closes the UDP sockets of listeners that have no connections any more.
+func (s *Set) shut(all []*listener) {
+	for _, l := range all {
+		if l.socket.udp != nil {
+			l.socket.udp.shut()
 		}
 	}
 }

@@ -32,6 +32,17 @@ func ClientOf(nc net.Conn, told netip.AddrPort, listener string) Client {
 	return c
 }
 
+// ClientAt is ClientOf for a wire that has no net.Conn. The handshake behind state must be complete
+// as far as the client's certificate is concerned.
+func ClientAt(peer, local netip.AddrPort, state *tls.ConnectionState, listener string) Client {
+	c := Client{Listener: listener, Peer: plainAddress(peer), Local: plainAddress(local), TLS: TLSOf(state)}
+	c.Address = c.Peer.Addr()
+	if c.Address.IsValid() {
+		c.AddressText = c.Address.String()
+	}
+	return c
+}
+
 // plainAddress has neither the IPv6 form of an IPv4 address nor a zone: addresses are
 // compared with those of the configuration.
 func plainAddress(a netip.AddrPort) netip.AddrPort {

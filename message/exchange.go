@@ -109,6 +109,8 @@ type Client struct {
 	Listener string
 	// TLS is what is known of the connection's TLS, or nil where it has none.
 	TLS *TLS
+	// AltSvc is what answers say of HTTP/3 at the same listener (RFC 7838 §3), or "".
+	AltSvc string
 }
 
 // Times are the moments of an exchange. Started is read once, when the head is

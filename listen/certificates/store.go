@@ -107,6 +107,7 @@ type state struct {
 	pool   *watchedPool
 	table  *table
 	config *tls.Config
+	quic   *tls.Config // the same for HTTP/3
 }
 
 // watchedPair is a pair and the look of its files when they were last read.
@@ -163,6 +164,7 @@ func (c *Change) Commit() {
 // publish is called with mu held.
 func (s *Store) publish(next *state) {
 	next.config.SetSessionTicketKeys(s.tickets.keys())
+	next.quic.SetSessionTicketKeys(s.tickets.keys())
 	s.current.Store(next)
 }
 
@@ -277,6 +279,10 @@ func (s *Store) build(st *state) {
 	}
 	c.ClientAuth = st.spec.Clients.auth()
 	st.config = c
+	st.quic = c.Clone()
+	st.quic.MinVersion = tls.VersionTLS13 // RFC 9001 §4.2.
+	st.quic.NextProtos = []string{"h3"}
+	st.quic.GetConfigForClient = nil // Authorities ask over TCP.
 }
 
 func (c Clients) auth() tls.ClientAuthType {
@@ -297,6 +303,14 @@ func (c Clients) auth() tls.ClientAuthType {
 func (s *Store) Config() *tls.Config {
 	if st := s.current.Load(); st != nil {
 		return st.config
+	}
+	return nil
+}
+
+// QUICConfig is Config for connections of HTTP/3, which have TLS 1.3 within QUIC.
+func (s *Store) QUICConfig() *tls.Config {
+	if st := s.current.Load(); st != nil {
+		return st.quic
 	}
 	return nil
 }
@@ -397,6 +411,7 @@ func (s *Store) Refresh() {
 	}
 	if s.tickets.rotate(now) {
 		st.config.SetSessionTicketKeys(s.tickets.keys())
+		st.quic.SetSessionTicketKeys(s.tickets.keys())
 	}
 	if changed {
 		s.build(&next)

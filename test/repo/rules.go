@@ -80,7 +80,7 @@ var Homes = map[string][]string{
 	"github.com/itchyny/gojq":                    {"policies/jq"},
 	"cel.dev/cel-go":                             {"policies/rules"},
 	"github.com/santhosh-tekuri/jsonschema/v6":   {"policies/jsonschema"},
-	"golang.org/x/net/http2/hpack":               {"internal/headerblock", "wire/http2"},
+	"golang.org/x/net/http2/hpack":               {"internal/headerblock", "wire/http2", "wire/http3"},
 	"github.com/maypok86/otter/v2":               {"policies/cache"},
 	"github.com/valkey-io/valkey-go":             {"internal/valkey"},
 	"github.com/golang-jwt/jwt/v5":               {"policies/jwt"},
@@ -94,11 +94,13 @@ var Homes = map[string][]string{
 	"go.uber.org/zap":                            {"listen/certificates"},
 	"github.com/miekg/dns":                       {"upstream/discovery"},
 	"golang.org/x/sys":                           {"internal/sock", "listen"},
+	"github.com/quic-go/quic-go":                 {"wire/http3", "listen"},
 	"golang.org/x/crypto":                        {"policies/basicauth"},
 }
 
 // TestHomes is what only tests use, and where.
 var TestHomes = map[string][]string{
+	"github.com/quic-go":                       {"wire/http3", "test/...", "tools/..."},
 	"golang.org/x/net":                         {"wire/...", "test/..."},
 	"google.golang.org/grpc":                   {"test/grpc"},
 	"google.golang.org/genproto":               {"test/grpc"},
@@ -108,7 +110,7 @@ var TestHomes = map[string][]string{
 
 // NetHTTP is where net/http may be imported outside tests: no second request
 // model on the hot path.
-var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "wire/http3", "listen/certificates", "upstream/discovery", "test/...", "tools/...", "web/..."}
+var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "listen/certificates", "upstream/discovery", "test/...", "tools/...", "web/..."}
 
 // RequestPath is what an exchange passes through: no context.WithValue, no
 // map[string]any.

@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
 	"github.com/sluice-gateway/sluice/test/rig"
 )
 
@@ -55,7 +58,19 @@ func wires(plain, secure string) []wire {
 		{"h1", "http", 1, client(plain, func(p *http.Protocols) { p.SetHTTP1(true) })},
 		{"h1 over TLS", "https", 1, client(secure, func(p *http.Protocols) { p.SetHTTP1(true) })},
 		{"h2", "https", 2, client(secure, func(p *http.Protocols) { p.SetHTTP2(true) })},
+		{"h3", "https", 3, &http.Client{Timeout: 20 * time.Second, Transport: overQUIC(secure)}},
 		{"h2c with prior knowledge", "http", 2, client(plain, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })},
+	}
+}
+
+// overQUIC speaks HTTP/3 with an address.
+func overQUIC(address string) http.RoundTripper {
+	return &http3.Transport{
+		DisableCompression: true,
+		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
+		Dial: func(ctx context.Context, _ string, secure *tls.Config, config *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddrEarly(ctx, address, secure, config)
+		},
 	}
 }
 
@@ -63,7 +78,7 @@ const configuration = `
 admin: { address: "%s" }
 listeners:
   - { name: plain, address: "%s", protocols: [http/1.1, h2] }
-  - { name: secure, address: "%s", tls: { self_signed: true } }
+  - { name: secure, address: "%s", protocols: [http/1.1, h2, h3], tls: { self_signed: true } }
 upstreams: [{ name: origin, endpoints: ["%s"] }]
 policies:
   - request_limits: { body: 4MiB }
@@ -280,7 +295,7 @@ const toOrigins = `
 admin: { address: "%s" }
 listeners:
   - { name: plain, address: "%s", protocols: [http/1.1, h2] }
-  - { name: secure, address: "%s", tls: { self_signed: true } }
+  - { name: secure, address: "%s", protocols: [http/1.1, h2, h3], tls: { self_signed: true } }
 upstreams:
   - { name: h1, endpoints: ["%s"] }
   - { name: h2c, endpoints: ["%s"], protocol: h2 }

@@ -36,6 +36,7 @@ type Server struct {
 	patrol   patrol
 	date     date.Cache
 	shard    atomic.Uint32
+	altSvc   message.AltSvc
 	admitted atomic.Int64
 }
 
@@ -53,6 +54,10 @@ func (s *Server) SetLimits(limits Limits) {
 	s.limits.Store(&limits)
 }
 
+// Announce changes what the answers of the connections that come from now on say in Alt-Svc (RFC 7838); ""
+// is nothing.
+func (s *Server) Announce(altSvc string) { s.altSvc.Set(altSvc) }
+
 // Admit counts a connection that is going to be served: the number is right
 // before its goroutine has begun.
 func (s *Server) Admit() { s.admitted.Add(1) }
@@ -68,6 +73,7 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.stream.sock.init(nc)
 	c.body.st, c.body.owner = &c.stream, c
 	c.client = message.ClientOf(nc, client, s.Listener)
+	c.client.AltSvc = s.altSvc.Text()
 	s.patrol.add(c)
 	if !s.closed.Load() && c.serve() { // Close may have looked before the patrol knew this one.
 		go c.runTunnel()

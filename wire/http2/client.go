@@ -5,6 +5,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/workers"
 	"github.com/sluice-gateway/sluice/message/section"
 )
 
@@ -14,7 +15,7 @@ type ClientConn struct {
 	link    link
 	limits  *ClientLimits
 	pool    ConnPool
-	workers workers
+	workers workers.Pool
 	secure  bool
 
 	// Guarded by the lock of the link.
@@ -45,7 +46,7 @@ func NewClientConn(nc net.Conn, limits *ClientLimits, counters *Counters, pool C
 	l.counters, l.workers = counters, &c.workers
 	l.init(nc, c, limits.bounds())
 	l.reader.start()
-	c.workers.join()
+	c.workers.Join()
 	c.greet()
 	l.startTicker()
 	go c.serve()
@@ -78,7 +79,7 @@ func (c *ClientConn) serve() {
 	l := &c.link
 	f := l.read()
 	l.finish(f)
-	c.workers.leave()
+	c.workers.Leave()
 	c.pool.Dead(c)
 }
 

@@ -296,8 +296,8 @@ type upload struct {
 	lent   bool
 }
 
-// run implements job.
-func (u *upload) run() {
+// Run implements workers.Job.
+func (u *upload) Run() {
 	s := u.stream
 	problem := u.copy()
 	l := s.link

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/sluice-gateway/sluice/internal/headerblock"
+	"github.com/sluice-gateway/sluice/internal/workers"
 )
 
 // link is one HTTP/2 connection, whichever end of it we are. One goroutine reads; another
@@ -25,7 +26,7 @@ type link struct {
 	server   bool // we are the server's end
 	bounds   bounds
 	counters *Counters
-	workers  *workers
+	workers  *workers.Pool
 	shard    uint32
 
 	reader reader
@@ -236,12 +237,12 @@ func (l *link) kick() {
 	w := &l.writer
 	if !w.running && len(w.out) > 0 {
 		w.running = true
-		l.workers.do(w)
+		l.workers.Do(w)
 	}
 }
 
-// run implements job.
-func (w *writer) run() {
+// Run implements workers.Job.
+func (w *writer) Run() {
 	l := w.link
 	// Those that can run now have something to say as well: one call for all of them.
 	runtime.Gosched()

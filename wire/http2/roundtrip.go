@@ -268,7 +268,7 @@ func (s *clientStream) sendStreaming(body message.Body, first []byte) {
 func (s *clientStream) beginUpload(body message.Body, first []byte) {
 	s.upload = upload{stream: s, body: body, chunk: first, length: body.Length()}
 	s.uploading = true
-	s.link.workers.do(&s.upload)
+	s.link.workers.Do(&s.upload)
 }
 
 // awaitHead waits for the final head of the answer and passes interim ones on.

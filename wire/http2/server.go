@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/internal/date"
+	"github.com/sluice-gateway/sluice/internal/workers"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/message/section"
 )
@@ -31,9 +32,10 @@ type Server struct {
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
 	closed   atomic.Bool
-	workers  workers
+	workers  workers.Pool
 	date     date.Cache
 	shard    atomic.Uint32
+	altSvc   message.AltSvc
 	admitted atomic.Int64
 
 	mu    sync.Mutex
@@ -54,6 +56,10 @@ func (s *Server) SetLimits(limits Limits) {
 	s.limits.Store(&limits)
 }
 
+// Announce changes what the answers of the connections that come from now on say in Alt-Svc (RFC 7838); ""
+// is nothing.
+func (s *Server) Announce(altSvc string) { s.altSvc.Set(altSvc) }
+
 // Admit counts a connection that is going to be served: the number is right
 // before its goroutine has begun.
 func (s *Server) Admit() { s.admitted.Add(1) }
@@ -70,13 +76,14 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.link.init(nc, c, c.limits.bounds())
 	c.link.reader.start()
 	c.client = message.ClientOf(nc, client, s.Listener)
-	s.workers.join()
+	c.client.AltSvc = s.altSvc.Text()
+	s.workers.Join()
 	s.add(c)
 	if !s.closed.Load() { // Close may have looked before we were there.
 		c.serve()
 	}
 	s.remove(c)
-	s.workers.leave()
+	s.workers.Leave()
 	_ = nc.Close()
 	s.admitted.Add(-1)
 }
@@ -402,7 +409,7 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 		l.idleFrom = 0
 		l.near()
 	}
-	l.workers.do(s)
+	l.workers.Do(s)
 	return nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-gateway/sluice/message/section"
 )
 
-// serverStream is one exchange of a client connection. It implements message.Wire, and job: its
+// serverStream is one exchange of a client connection. It implements message.Wire, and workers.Job: its
 // goroutine is the one that owns the exchange. It is used for one exchange after the other.
 type serverStream struct {
 	stream
@@ -62,8 +62,8 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headByte
 	}
 }
 
-// run implements job: the exchange, from its first policy to its last byte.
-func (s *serverStream) run() {
+// Run implements workers.Job: the exchange, from its first policy to its last byte.
+func (s *serverStream) Run() {
 	c := s.conn
 	c.server.Handler.Serve(&s.x)
 	s.runTunnel()

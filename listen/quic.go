@@ -1,0 +1,186 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/sluice-gateway/sluice/wire/http3"
+)
+
+// HTTP3 is the protocol of Spec.Protocols that is spoken over UDP, at the address of the
+// listener.
+const HTTP3 = http3.Protocol
+
+// packets is the UDP socket of a listener that speaks HTTP/3. It belongs to the socket beside which
+// it was opened, and passes from a listener to its successor together with that.
+type packets struct {
+	owner     *atomic.Pointer[listener]
+	logger    *slog.Logger
+	conn      *net.UDPConn
+	transport *quic.Transport
+	early     *quic.EarlyListener
+	alive     atomic.Int64 // connections, and handshakes that may become some
+	close     sync.Once
+	closed    chan struct{}
+}
+
+// openPackets opens the UDP socket with the address of a TCP socket.
+func openPackets(s *socket) (*packets, error) {
+	at, ok := s.Addr().(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("%s is no TCP address: h3 cannot be spoken there", s.Addr())
+	}
+	// It looks at the size of its buffers and would say on standard error that they are small.
+	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
+	if err != nil {
+		return nil, fmt.Errorf("for h3: %w", err)
+	}
+	return &packets{owner: &s.owner, logger: s.logger, conn: conn, closed: make(chan struct{})}, nil
+}
+
+// altSvc is how the socket is announced (RFC 7838, RFC 9114 §3.1.1). For a day clients may come
+// here first.
+func (p *packets) altSvc() string {
+	port := p.conn.LocalAddr().(*net.UDPAddr).Port
+	return `h3=":` + strconv.Itoa(port) + `"; ma=86400`
+}
+
+// mostHandshakes is how many clients may be in their handshake at once before the next one has to
+// prove that its address is its own, which costs it one more round trip (RFC 9000 §8.1.2).
+const mostHandshakes = 100
+
+// start accepts connections from now on.
+func (p *packets) start() error {
+	p.transport = &quic.Transport{
+		Conn:                p.conn,
+		ConnectionIDLength:  8,
+		ConnContext:         p.admit,
+		VerifySourceAddress: func(net.Addr) bool { return p.handshakes() > mostHandshakes },
+	}
+	settings := &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		NextProtos: []string{HTTP3},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if store := p.owner.Load().speaks.Load().store; store != nil {
+				if config := store.QUICConfig(); config != nil {
+					return config, nil
+				}
+			}
+			return nil, errNoCertificates
+		},
+	}
+	config := p.owner.Load().h3.Config()
+	config.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return p.owner.Load().h3.Config(), nil }
+	early, err := p.transport.ListenEarly(settings, config)
+	if err != nil {
+		_ = p.conn.Close()
+		return fmt.Errorf("listen: h3: %w", err)
+	}
+	p.early = early
+	go p.accept()
+	return nil
+}
+
+// attempt is a connection from its first packet on. It is the context of the connection, and
+// is found in it under attemptKey.
+type attempt struct {
+	context.Context
+	accepted atomic.Bool
+}
+
+type attemptKey struct{}
+
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+var errFull = errors.New("listen: the listener has no room for another connection")
+
+// admit is asked for each new connection before anything is done for it; one that is refused hears
+// CONNECTION_REFUSED.
+func (p *packets) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	l := p.owner.Load()
+	if limit := l.max.Load(); limit > 0 && int64(l.connections()+p.handshakes()) >= limit {
+		l.metrics.Refused()
+		return nil, errFull
+	}
+	a := &attempt{Context: ctx}
+	p.alive.Add(1)
+	context.AfterFunc(ctx, func() {
+		p.alive.Add(-1)
+		if !a.accepted.Load() {
+			l.metrics.HandshakeFailed()
+		}
+	})
+	return a, nil
+}
+
+// handshakes is about how many clients have not finished their handshake.
+func (p *packets) handshakes() int {
+	return max(int(p.alive.Load())-p.owner.Load().h3.Connections(), 0)
+}
+
+// accept takes connections until the socket is stopped.
+func (p *packets) accept() {
+	for {
+		qc, err := p.early.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		if a, ok := qc.Context().Value(attemptKey{}).(*attempt); ok {
+			a.accepted.Store(true)
+		}
+		l := p.owner.Load()
+		l.metrics.Opened(0)
+		l.h3.Admit()
+		go func() {
+			defer l.metrics.Closed(0)
+			l.h3.ServeConn(qc)
+		}()
+	}
+}
+
+// stop ends accepting. The socket stays open until the connections have ended.
+func (p *packets) stop() {
+	if p.early == nil {
+		_ = p.conn.Close()
+		return
+	}
+	_ = p.early.Close()
+	go func() {
+		for p.alive.Load() > 0 {
+			select {
+			case <-time.After(drainLook):
+			case <-p.closed:
+				return
+			}
+		}
+		p.shut()
+	}()
+}
+
+// shut closes the socket.
+func (p *packets) shut() {
+	p.close.Do(func() {
+		close(p.closed)
+		if p.transport != nil {
+			_ = p.transport.Close()
+		}
+		_ = p.conn.Close()
+	})
+}

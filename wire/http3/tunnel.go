@@ -1,0 +1,143 @@
+package http3
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"github.com/sluice-gateway/sluice/internal/tunnel"
+	"github.com/sluice-gateway/sluice/internal/websocket"
+	"github.com/sluice-gateway/sluice/message"
+)
+
+// beginTunnel makes an extended CONNECT (RFC 9220) the handshake that an HTTP/1.1 origin knows:
+// a GET that asks for an upgrade, with a key, which HTTP/3 does not have.
+func (s *serverStream) beginTunnel(protocol string) {
+	req := &s.x.Request
+	s.tunnelled = true
+	req.Method = "GET"
+	req.Upgrade = protocol
+	key := websocket.NewKey()
+	req.Header.Del("Sec-WebSocket-Key")
+	req.Header.Append("Sec-WebSocket-Key", key)
+	s.acceptKey = websocket.Accept(key)
+}
+
+// respondTunnel answers 200 (RFC 9220 §3).
+func (s *serverStream) respondTunnel(x *message.Exchange) error {
+	if !s.tunnelled {
+		return message.Internal.WithDetail("a tunnel for a request that did not ask for one")
+	}
+	header := &x.Response.Header
+	if accept, ok := header.Lookup("Sec-WebSocket-Accept"); ok && accept != s.acceptKey {
+		return message.UpstreamMalformed.WithDetail("the origin accepts another WebSocket than the one that was asked for")
+	}
+	header.Del("Sec-WebSocket-Accept")
+	header.Del("Upgrade")
+	x.Response.Status = 200
+	s.out = s.appendHead(s.out[:0], x, bodyPlan{length: -1, send: true})
+	x.Response.Status = 101
+	if err := s.flush(); err != nil {
+		return err
+	}
+	joint := tunnel.New(&clientEnd{stream: s}, x.Response.Tunnel, message.EqualFold(x.Request.Upgrade, "websocket"))
+	s.joint.Store(joint)
+	if s.conn.server.draining.Load() { // Drain may have looked before.
+		joint.Leave()
+	}
+	return nil
+}
+
+// runTunnel joins the stream with the origin, if it has become a tunnel, until one of them ends or
+// both are silent for too long.
+func (s *serverStream) runTunnel() {
+	if joint := s.joint.Load(); joint != nil {
+		s.in.frugal = true
+		joint.Run()
+		s.joint.Store(nil)
+		s.x.Finish()
+	}
+}
+
+// leaveTunnels tells the WebSockets of a connection to go away. The lock is held.
+func (c *serverConn) leaveTunnels() {
+	for s := c.first; s != nil; s = s.next {
+		if joint := s.joint.Load(); joint != nil {
+			joint.Leave()
+		}
+	}
+}
+
+// clientEnd is the client's side of a tunnel. It implements tunnel.Side.
+type clientEnd struct {
+	stream *serverStream
+	// originDone says that the origin has said everything.
+	originDone atomic.Bool
+	frame      []byte
+}
+
+// tunnelPatience is as good as no limit.
+const tunnelPatience = time.Duration(1 << 61)
+
+// Next implements tunnel.Side. A silent client is not cut off here: the origin's side has a limit for
+// the silence of both. Behind the origin's last word the client has the idle timeout.
+func (e *clientEnd) Next() ([]byte, error) {
+	s := e.stream
+	patience := tunnelPatience
+	if e.originDone.Load() {
+		patience = s.conn.limits.IdleTimeout
+	}
+	chunk, f := s.in.next(patience)
+	switch {
+	case f == faultWoken:
+		return nil, tunnel.ErrWoken
+	case f != nil:
+		s.spoil(f)
+		return nil, io.ErrUnexpectedEOF
+	case chunk == nil:
+		return nil, io.EOF
+	}
+	return chunk, nil
+}
+
+// Write implements tunnel.Side.
+func (e *clientEnd) Write(p []byte) (int, error) {
+	whole := len(p)
+	for len(p) > 0 {
+		n := min(len(p), turnSize)
+		e.frame = appendVarint(append(e.frame[:0], frameData), uint64(n))
+		e.frame = append(e.frame, p[:n]...)
+		if err := e.stream.write(e.frame); err != nil {
+			return 0, err
+		}
+		p = p[n:]
+	}
+	e.frame = nil // An idle tunnel holds nothing.
+	return whole, nil
+}
+
+// CloseWrite implements tunnel.Side.
+func (e *clientEnd) CloseWrite() error {
+	s := e.stream
+	if err := s.flushEnd(); err != nil {
+		return err
+	}
+	e.originDone.Store(true)
+	s.in.patience.Store(int64(s.conn.limits.IdleTimeout))
+	s.reading.number.Add(2) // From now on.
+	return nil
+}
+
+// Wake implements tunnel.Side.
+func (e *clientEnd) Wake() {
+	e.stream.in.woken.Store(true)
+	_ = e.stream.quic.SetReadDeadline(longAgo)
+}
+
+// Close implements tunnel.Side.
+func (e *clientEnd) Close() error {
+	e.stream.quic.CancelRead(quic.StreamErrorCode(NoError))
+	return nil
+}
