@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// streams is how many requests each connection of h2load has open at a time.
+// streams is how many requests each connection of h2load usually has open at a time.
 const streams = 16
 
 // runH2load runs h2load on the side core and reads its report.
@@ -20,10 +20,17 @@ func runH2load(ctx context.Context, cores cores, l load) (loadResult, error) {
 	seconds := max(int(l.duration/time.Second), 1)
 	ctx, cancel := context.WithTimeout(ctx, l.duration+30*time.Second)
 	defer cancel()
-	args := cores.pin(cores.side, []string{
-		"h2load", "-t1", "-c" + strconv.Itoa(l.connections), "-m" + strconv.Itoa(streams),
-		"-D", strconv.Itoa(seconds), "--connection-active-timeout=" + strconv.Itoa(seconds+20), l.url,
-	})
+	command := []string{
+		"h2load", "-t1", "-c" + strconv.Itoa(l.connections), "-m" + strconv.Itoa(l.streams),
+		"-D", strconv.Itoa(seconds), "--connection-active-timeout=" + strconv.Itoa(seconds+20),
+	}
+	for _, header := range l.headers {
+		command = append(command, "-H", header)
+	}
+	if l.body != "" {
+		command = append(command, "-d", l.body)
+	}
+	args := cores.pin(cores.side, append(command, l.url))
 	out, err := exec.CommandContext(ctx, args[0], args[1:]...).CombinedOutput()
 	if err != nil {
 		return loadResult{}, fmt.Errorf("h2load: %w: %s", err, out)
@@ -40,14 +47,14 @@ var (
 )
 
 // parseH2load reads the report that h2load 1 prints after a run of a given duration.
-// It is an error when another protocol than HTTP/2 over TLS was agreed upon: h2load
-// itself would go on with HTTP/1.1.
+// It is an error when another protocol than HTTP/2 was agreed upon: h2load itself would go
+// on with HTTP/1.1.
 func parseH2load(text string) (loadResult, error) {
 	protocol := h2loadProtocol.FindStringSubmatch(text)
 	if protocol == nil {
 		return loadResult{}, fmt.Errorf("h2load: no protocol in %q", text)
 	}
-	if protocol[1] != "h2" {
+	if protocol[1] != "h2" && protocol[1] != "h2c" {
 		return loadResult{}, fmt.Errorf("h2load: the protocol is %s, not h2", protocol[1])
 	}
 	finished, requests := h2loadFinished.FindStringSubmatch(text), h2loadRequests.FindStringSubmatch(text)

@@ -29,8 +29,19 @@ func (b *bench) captureProfile(group string) error {
 		}
 	case "routes":
 		c, err = b.startRoutes("sluice", b.options.routes, env)
+	case "grpc":
+		var origin string
+		var stop func()
+		if origin, stop, err = b.startGRPCOrigin(); err != nil {
+			return err
+		}
+		defer stop()
+		c, err = b.startGRPCSluice("sluice", origin, clearHTTP2, env)
+		if err == nil {
+			err = b.call(c, false, 16, streams)
+		}
 	default:
-		return fmt.Errorf("-profile knows bare, policies and routes, not %s", group)
+		return fmt.Errorf("-profile knows bare, policies, routes and grpc, not %s", group)
 	}
 	if err != nil {
 		return err

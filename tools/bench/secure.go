@@ -157,7 +157,7 @@ func (b *bench) overHTTP2() (section, error) {
 	}
 	all := []*contender{sluice, nginx, caddy}
 	for _, c := range all {
-		c.load.generate, c.load.connections = runH2load, 16
+		c.load.generate, c.load.connections, c.load.streams = runH2load, 16, streams
 	}
 	if err := b.alternate(all); err != nil {
 		return s, err

@@ -21,6 +21,8 @@ type load struct {
 	duration    time.Duration // whole seconds
 	headers     []string      // "name: value"
 	script      string        // path of a Lua script, or ""
+	body        string        // path of what h2load sends with each request, or ""
+	streams     int           // requests that each connection of h2load has open at a time
 }
 
 // generator makes a load: wrk, h2load or our own handshakes.
