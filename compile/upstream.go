@@ -78,12 +78,25 @@ func originSpec(u *config.Upstream, folder string) certificates.OriginSpec {
 		Names:              t.Names,
 		Pins:               t.Pins,
 		InsecureSkipVerify: t.InsecureSkipVerify,
-		Protocols:          []string{u.Protocol},
+		Protocols:          offered(u.Protocol),
 	}
 	if t.Certificate != "" {
 		spec.Certificate = &certificates.Files{Certificate: inFolder(folder, t.Certificate), Key: inFolder(folder, t.Key)}
 	}
 	return spec
+}
+
+// protocolsOfOrigins are the words of the setting protocol.
+var protocolsOfOrigins = map[string]upstream.Protocol{
+	listen.HTTP1: upstream.HTTP1, listen.HTTP2: upstream.HTTP2, "auto": upstream.Auto,
+}
+
+// offered is what an origin may choose from (ALPN).
+func offered(protocol string) []string {
+	if protocolsOfOrigins[protocol] == upstream.Auto {
+		return []string{listen.HTTP2, listen.HTTP1}
+	}
+	return []string{protocol}
 }
 
 // secured says in words how TLS is spoken, "" where no endpoint wants it.
@@ -153,9 +166,7 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	if u.Zone != nil {
 		c.Zone, c.ZoneMinimum = u.Zone.Name, u.Zone.Minimum.Fraction()
 	}
-	if u.Protocol == listen.HTTP2 {
-		c.Protocol = upstream.HTTP2
-	}
+	c.Protocol = protocolsOfOrigins[u.Protocol]
 	c.TLS = secured(u)
 	c.Retry = retrySettings(&u.Retry)
 	return c

@@ -28,6 +28,7 @@ var (
 	UpstreamConnect     = &Problem{Status: 502, Code: "upstream_connect_failed", Title: "No connection to the origin", Source: SourceUpstream, Retry: RetryYes}
 	UpstreamConnectTime = &Problem{Status: 504, Code: "upstream_connect_timeout", Title: "The origin did not accept a connection in time", Source: SourceUpstream, Retry: RetryYes}
 	UpstreamUntrusted   = &Problem{Status: 502, Code: "upstream_untrusted", Title: "The origin's certificate is not believed", Source: SourceUpstream}
+	UpstreamProtocol    = &Problem{Status: 502, Code: "upstream_protocol", Title: "The origin does not speak the protocol that it is spoken to with", Source: SourceUpstream}
 	UpstreamTimeout     = &Problem{Status: 504, Code: "upstream_response_timeout", Title: "The origin did not answer in time", Source: SourceUpstream, Retry: RetryYes}
 	UpstreamClosed      = &Problem{Status: 502, Code: "upstream_closed", Title: "The origin closed the connection before it answered", Source: SourceUpstream, Retry: RetryYes}
 	UpstreamMalformed   = &Problem{Status: 502, Code: "upstream_malformed_response", Title: "The origin's answer is not valid HTTP", Source: SourceUpstream}
@@ -49,7 +50,7 @@ func Problems() []*Problem {
 		BadRequest, BadRequestBody, BadPath, RequestTimeout, RequestTooLarge, TargetTooLong, ExpectationFailed,
 		HeaderTooLarge, ConnectRefused, UnknownCoding, VersionUnsupported, ClientGone, RouteNotFound,
 		MethodNotAllowed, UpgradeNotAllowed, LoopDetected, TooManyConnections, OutOfDescriptors, Internal,
-		PolicyPanic, TargetPanic, PolicyFault, UpstreamConnect, UpstreamConnectTime, UpstreamUntrusted, UpstreamTimeout,
+		PolicyPanic, TargetPanic, PolicyFault, UpstreamConnect, UpstreamConnectTime, UpstreamUntrusted, UpstreamProtocol, UpstreamTimeout,
 		UpstreamClosed, UpstreamMalformed, UpstreamHeaderLimit, UpstreamBusy, UpstreamNoEndpoint,
 		UpstreamBodyBroken, ClientWriteFailed, ClientTooSlow, RequestBodyTooSlow, DeadlineExceeded, ServiceShuttingDown,
 	}

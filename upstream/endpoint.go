@@ -23,6 +23,8 @@ type Endpoint struct {
 
 	pool pool
 	h2   *multiplex // nil with HTTP/1.1
+
+	speaks atomic.Uint32 // with Auto: what the last connection has agreed on, a spoken
 }
 
 // Illness is a reason for which an endpoint is passed over. An endpoint may have several.
@@ -36,7 +38,7 @@ const (
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
 	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), zone: c.Zone, priority: c.Priority, secure: c.Secure}
 	e.pool.init(u, e)
-	if u.config.Protocol == HTTP2 {
+	if u.config.Protocol == HTTP2 || u.config.Protocol == Auto && c.Secure {
 		e.h2 = newMultiplex(e, &u.config)
 	}
 	return e
@@ -70,10 +72,12 @@ func (e *Endpoint) State() string {
 
 // Connections tells how many connections are open, and how many of them idle.
 func (e *Endpoint) Connections() (open, idle int) {
+	open, idle = e.pool.size()
 	if e.h2 != nil {
-		return e.h2.size()
+		open2, idle2 := e.h2.size()
+		open, idle = open+open2, idle+idle2
 	}
-	return e.pool.size()
+	return open, idle
 }
 
 // same says whether a configuration is that of this endpoint.

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -60,6 +61,9 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 			e.leave() // No stream was opened, so nobody will say that it has ended.
 		}
 		failure = &http1.Failure{Problem: f.Problem, Sent: f.Sent && !f.Refused || f.BodyTaken, Answered: f.Answered, Cause: f.Cause}
+		if http2.WantsHTTP1(f.Cause) || http2.NoTunnels(f.Cause) {
+			return failure
+		}
 		if failure.Sent || !req.Rewind() || x.Wire().Gone() || try == multiplexTries {
 			return failure
 		}
@@ -71,6 +75,9 @@ func (m *multiplex) take(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 	var ctx context.Context // Waits are rare, and so is what bounds them.
 	var cancel context.CancelFunc
 	for {
+		if m.endpoint.spoken() == spokenHTTP1 {
+			return nil, otherProtocol
+		}
 		m.mu.Lock()
 		for i := len(m.open) - 1; i >= 0; i-- {
 			if m.open[i].CanTake() {
@@ -114,7 +121,10 @@ func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 	}
 	m.opening = make(chan struct{})
 	m.mu.Unlock()
-	nc, _, failure := m.endpoint.pool.connect(x)
+	nc, _, failure := m.endpoint.pool.connect(x, false)
+	if failure == nil {
+		failure = m.endpoint.check(nc)
+	}
 	var c *http2.ClientConn
 	if failure == nil {
 		c = http2.NewClientConn(nc, &m.limits, &m.counters, m)
@@ -126,15 +136,33 @@ func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 	if failure != nil {
 		return nil, failure
 	}
+	m.add(c)
+	return c, nil
+}
+
+// add takes a connection up; the lock is held. One that has ended already is not: nobody would take
+// it out again.
+func (m *multiplex) add(c *http2.ClientConn) {
 	if m.closed {
 		c.Retire()
-		return c, nil
+		return
+	}
+	if c.Closed() {
+		return
 	}
 	m.open = append(m.open, c)
 	if m.sweeper == nil {
 		m.sweeper = time.AfterFunc(m.endpoint.pool.upstream.config.IdleTimeout, m.sweep)
 	}
-	return c, nil
+}
+
+// adopt takes over a connection that turned out to speak HTTP/2.
+func (m *multiplex) adopt(nc net.Conn) {
+	m.endpoint.speaks.Store(uint32(spokenHTTP2))
+	c := http2.NewClientConn(nc, &m.limits, &m.counters, m)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.add(c)
 }
 
 // Freed implements http2.ConnPool.

@@ -132,7 +132,12 @@ func (f cancelFunc) Cancel() { f() }
 
 // dial opens a connection; open counts it already.
 func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
-	nc, ends, failure := p.connect(x)
+	// Who asks an endpoint that speaks HTTP/2 for such a connection wants no other.
+	nc, ends, failure := p.connect(x, p.endpoint.spoken() != spokenHTTP1)
+	if failure == nil && p.endpoint.h2 != nil && negotiated(nc) == spokenHTTP2 {
+		p.endpoint.h2.adopt(nc)
+		failure = otherProtocol
+	}
 	if failure != nil {
 		p.forget()
 		return nil, failure
@@ -144,7 +149,7 @@ func (p *pool) dial(x *message.Exchange) (*http1.ClientConn, *http1.Failure) {
 
 // connect opens a socket, ready for the first request. It has the time that opening a
 // connection may take, TLS included.
-func (p *pool) connect(x *message.Exchange) (net.Conn, *proxyprotocol.Ends, *http1.Failure) {
+func (p *pool) connect(x *message.Exchange, onlyHTTP1 bool) (net.Conn, *proxyprotocol.Ends, *http1.Failure) {
 	config, metrics := &p.upstream.config, p.upstream.metrics
 	ctx, cancel := patience(x, config.ConnectTimeout)
 	defer cancel()
@@ -155,7 +160,7 @@ func (p *pool) connect(x *message.Exchange) (net.Conn, *proxyprotocol.Ends, *htt
 		ends, err = p.introduce(nc, x)
 	}
 	if err == nil && !x.Wire().Gone() {
-		nc, err = p.protect(ctx, cancel, nc, x)
+		nc, err = p.protect(ctx, cancel, nc, x, onlyHTTP1)
 	}
 	took := time.Since(began)
 	x.Times.Connected += took
@@ -191,6 +196,8 @@ func connectFailure(x *message.Exchange, err error) *http1.Failure {
 		f.Problem = message.OutOfDescriptors
 	case errors.As(err, &untrusted):
 		f.Problem = message.UpstreamUntrusted
+	case nothingAgreed(err):
+		f.Problem = errNotOffered
 	case x.Expired():
 		f.Problem = message.DeadlineExceeded
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():

@@ -60,12 +60,9 @@ func drop(resp *message.Response) {
 	resp.Reset()
 }
 
-// try asks one endpoint. A pooled connection that turns out to be dead costs
+// tryHTTP1 asks one endpoint over HTTP/1.1. A pooled connection that turns out to be dead costs
 // nothing but the look at it: the next one is taken, and at last a new one.
-func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
-	if e.h2 != nil {
-		return u.tryMultiplexed(x, e, req, resp)
-	}
+func (u *Upstream) tryHTTP1(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
 	fresh := false
 	for {
 		conn, failure := e.pool.take(x, fresh)
@@ -98,8 +95,8 @@ func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, r
 	}
 }
 
-// tryMultiplexed is try over HTTP/2.
-func (u *Upstream) tryMultiplexed(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+// tryHTTP2 is the same over HTTP/2.
+func (u *Upstream) tryHTTP2(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
 	var began time.Duration
 	if x.Facts.Tries > 0 {
 		began = time.Since(x.Times.Started)

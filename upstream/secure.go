@@ -17,8 +17,9 @@ type Security interface{ Config(host string) *tls.Config }
 // upstream is used.
 func (u *Upstream) Secure(s Security) { u.security = s }
 
-// protect agrees on TLS with an endpoint that wants it.
-func (p *pool) protect(ctx context.Context, cancel context.CancelFunc, nc net.Conn, x *message.Exchange) (net.Conn, error) {
+// protect agrees on TLS with an endpoint that wants it. onlyHTTP1 offers nothing else, whatever
+// the upstream speaks.
+func (p *pool) protect(ctx context.Context, cancel context.CancelFunc, nc net.Conn, x *message.Exchange, onlyHTTP1 bool) (net.Conn, error) {
 	if !p.endpoint.secure || p.upstream.security == nil {
 		return nc, nil
 	}
@@ -26,7 +27,12 @@ func (p *pool) protect(ctx context.Context, cancel context.CancelFunc, nc net.Co
 	if err != nil {
 		return nc, err
 	}
-	secure := tls.Client(nc, p.upstream.security.Config(host))
+	config := p.upstream.security.Config(host)
+	if onlyHTTP1 && len(config.NextProtos) > 1 {
+		config = config.Clone()
+		config.NextProtos = []string{"http/1.1"}
+	}
+	secure := tls.Client(nc, config)
 	x.Wire().Await(cancelFunc(cancel))
 	err = secure.HandshakeContext(ctx)
 	x.Wire().Arrived()

@@ -52,6 +52,7 @@ type Protocol uint8
 const (
 	HTTP1 Protocol = iota
 	HTTP2          // by ALPN over TLS, and with prior knowledge over plain TCP
+	Auto           // what ALPN agrees on; HTTP/1.1 over plain TCP
 )
 
 // EndpointConfig is one address of an origin.

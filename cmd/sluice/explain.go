@@ -131,6 +131,7 @@ type targetInPlace struct {
 
 type upstreamInPlace struct {
 	place
+	Protocol  string   `json:"protocol"`
 	Balance   string   `json:"balance"`
 	Endpoints []string `json:"endpoints"`
 	Timeouts  string   `json:"timeouts"`
@@ -200,7 +201,7 @@ func (e *explanation) printTarget(p *paint) {
 		p.labelled("upgrades", strings.Join(e.Upgrades, ", "))
 	}
 	for _, u := range e.Target.Upstreams {
-		p.labelled("upstream", u.place.String(), u.Balance+" over "+strings.Join(u.Endpoints, ", "), u.Timeouts, u.Retry)
+		p.labelled("upstream", u.place.String(), u.Balance+" over "+strings.Join(u.Endpoints, ", ")+protocolWords(u.Protocol), u.Timeouts, u.Retry)
 	}
 }
 

@@ -114,7 +114,7 @@ func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPla
 
 func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	u := item.Value
-	d := upstreamInPlace{place: placeOf(item, upstreamName), Balance: u.Balance.Method}
+	d := upstreamInPlace{place: placeOf(item, upstreamName), Protocol: u.Protocol, Balance: u.Balance.Method}
 	for _, e := range u.Endpoints {
 		d.Endpoints = append(d.Endpoints, endpointWords(&e))
 	}
@@ -122,6 +122,17 @@ func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 		u.Timeouts.Connect, u.Timeouts.Response, u.Timeouts.Body, u.Timeouts.Idle)
 	d.Retry = retryWords(&u.Retry)
 	return d
+}
+
+// protocolWords says what is spoken, where that is not HTTP/1.1.
+func protocolWords(protocol string) string {
+	switch protocol {
+	case "h2":
+		return "; speaks HTTP/2"
+	case "auto":
+		return "; speaks what each endpoint agrees on (ALPN)"
+	}
+	return ""
 }
 
 // endpointWords is an endpoint with what sets it apart.

@@ -25,6 +25,7 @@ type ClientConn struct {
 	since    int64  // clock when the last stream ended
 	pingFrom int64  // clock of a PING that was not answered; 0 is none
 	lastGood uint32 // valid with goneAway
+	awayCode ErrCode
 }
 
 // ConnPool hears of what becomes of a connection. Its methods are called without any lock, on any
@@ -117,6 +118,13 @@ func (c *ClientConn) Used() int {
 	return c.used
 }
 
+// Closed says whether the connection has come to its end, so that Dead was called or will be.
+func (c *ClientConn) Closed() bool {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.link.closed
+}
+
 // IdleSince is how long the connection has been without an exchange; 0 if it has one.
 func (c *ClientConn) IdleSince() time.Duration {
 	c.link.mu.Lock()
@@ -191,10 +199,10 @@ func (c *ClientConn) onGoAway(last uint32, code ErrCode) {
 	if !c.goneAway || last < c.lastGood {
 		c.lastGood = last
 	}
-	c.goneAway = true
+	c.goneAway, c.awayCode = true, code
 	for id, s := range l.streams {
 		if id > c.lastGood && !s.reset {
-			s.unprocessed = true
+			s.unprocessed, s.resetCode = true, code
 			s.lose()
 		}
 	}

@@ -45,6 +45,14 @@ var (
 	errClosed    = errors.New("http2: the connection was closed")
 )
 
+// NoTunnels says that a request was not sent because it wants a tunnel, which the origin does not
+// offer over HTTP/2 (RFC 8441 §3).
+func NoTunnels(cause error) bool { return cause == errNoTunnels }
+
+// WantsHTTP1 says that the origin has not processed a request because it wants it over HTTP/1.1
+// (RFC 9113 §7).
+func WantsHTTP1(cause error) bool { return cause == ResetError{HTTP11Required} }
+
 // RoundTrip sends req and reads the head of the answer into resp, whose Body then streams the
 // rest. It waits on the goroutine of the exchange; a client that goes away ends the wait. A body
 // that is not there as a whole is sent by another goroutine, which has ended when the body of the
@@ -118,6 +126,9 @@ func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []by
 		}
 	}
 	if !c.canTake() {
+		if c.goneAway && c.awayCode == HTTP11Required {
+			return &Failure{Problem: message.UpstreamClosed, Refused: true, Cause: ResetError{HTTP11Required}}
+		}
 		if l.closed || l.failing || l.reader.leaving {
 			return &Failure{Problem: message.UpstreamClosed, Refused: true, Cause: errClosed}
 		}
@@ -326,8 +337,12 @@ func (s *clientStream) failure() *Failure {
 		f.Problem, f.Answered = message.UpstreamMalformed.WithDetail(s.why), true
 	case s.unprocessed:
 		f.Problem, f.Refused, f.Cause = message.UpstreamClosed, true, ResetError{RefusedStream}
+		if s.resetCode == HTTP11Required {
+			f.Cause = ResetError{HTTP11Required}
+		}
 	case s.resetByPeer:
-		f.Problem, f.Refused, f.Cause = message.UpstreamClosed, s.resetCode == RefusedStream, ResetError{s.resetCode}
+		f.Problem, f.Cause = message.UpstreamClosed, ResetError{s.resetCode}
+		f.Refused = s.resetCode == RefusedStream || s.resetCode == HTTP11Required
 	default:
 		f.Problem, f.Cause = message.UpstreamClosed, errClosed
 	}
