@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -84,7 +85,7 @@ func sendNote(conn *net.UnixConn, n note, rights []byte) error {
 	return err
 }
 
-// readNote reads one note; fd is -1 where none came with it.
+// readNote reads one note; fd is -1 where none came with it, and after an error.
 func readNote(conn *net.UnixConn) (n note, fd int, err error) {
 	text, rights := make([]byte, noteBytes), make([]byte, syscall.CmsgSpace(4*4))
 	size, extra, _, _, err := conn.ReadMsgUnix(text, rights)
@@ -93,17 +94,30 @@ func readNote(conn *net.UnixConn) (n note, fd int, err error) {
 		// gives what was sent before.
 		size, extra, _, _, err = conn.ReadMsgUnix(text, rights)
 	}
+	if errors.Is(err, io.EOF) {
+		return n, -1, fmt.Errorf("the other process is gone: %w", io.EOF)
+	}
 	if err != nil {
 		return n, -1, err
 	}
 	fd = descriptor(rights[:extra])
-	if err := json.Unmarshal(text[:size], &n); err != nil {
-		return n, fd, fmt.Errorf("not a note of a hand-over: %w", err)
+	if err = json.Unmarshal(text[:size], &n); err != nil {
+		err = fmt.Errorf("not a note of a hand-over: %w", err)
+	} else if n.Refused != "" {
+		err = fmt.Errorf("%w: %s", errRefused, n.Refused)
 	}
-	if n.Refused != "" {
-		return n, fd, fmt.Errorf("%w: %s", errRefused, n.Refused)
+	if err != nil {
+		closeDescriptor(fd)
+		return n, -1, err
 	}
 	return n, fd, nil
+}
+
+// closeDescriptor closes what came with a note that should have none.
+func closeDescriptor(fd int) {
+	if fd >= 0 {
+		_ = syscall.Close(fd)
+	}
 }
 
 // descriptor is the descriptor that came with a note; further ones are closed.
@@ -134,9 +148,7 @@ func descriptor(rights []byte) int {
 // are no longer ours to accept from. After an error nothing has changed.
 func Offer(conn *net.UnixConn, sockets []Held) (pid int, err error) {
 	hello, fd, err := readNote(conn)
-	if fd >= 0 {
-		_ = syscall.Close(fd)
-	}
+	closeDescriptor(fd)
 	if err != nil {
 		return 0, fmt.Errorf("listen: handing over: %w", err)
 	}
@@ -153,9 +165,7 @@ func Offer(conn *net.UnixConn, sockets []Held) (pid int, err error) {
 		}
 	}
 	answer, fd, err := readNote(conn)
-	if fd >= 0 {
-		_ = syscall.Close(fd)
-	}
+	closeDescriptor(fd)
 	if err == nil && !answer.Ready {
 		err = errors.New("it did not say that it is ready")
 	}
@@ -194,7 +204,8 @@ func Refuse(conn *net.UnixConn, why string) error { return sendNote(conn, note{R
 func (i *Inheritance) Receive(conn *net.UnixConn) (pid int, err error) {
 	// What is wrong with sending shows in reading: a refusal may wait to be read.
 	_ = sendNote(conn, note{Version: handoverVersion, PID: os.Getpid()}, nil)
-	head, _, err := readNote(conn)
+	head, fd, err := readNote(conn)
+	closeDescriptor(fd)
 	if err == nil && (head.Sockets < 0 || head.Sockets > mostSockets) {
 		err = fmt.Errorf("%d sockets are offered", head.Sockets)
 	}
@@ -223,9 +234,7 @@ func Ready(conn *net.UnixConn) error {
 	// What is wrong with sending shows in reading: a refusal may wait to be read.
 	_ = sendNote(conn, note{Ready: true}, nil)
 	_, fd, err := readNote(conn)
-	if fd >= 0 {
-		_ = syscall.Close(fd)
-	}
+	closeDescriptor(fd)
 	if errors.Is(err, errRefused) {
 		return fmt.Errorf("listen: taking over: %w", err)
 	}
