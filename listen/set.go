@@ -209,6 +209,21 @@ func (s *Set) Certificates(emit func(listener, source string, seconds float64)) 
 	})
 }
 
+// CertificateProblems emits, for metrics, how many certificates of a listener need
+// somebody; those from authorities stand under no listener.
+func (s *Set) CertificateProblems(emit func(listener string, number int)) {
+	for name, store := range s.stores() {
+		emit(name, len(store.Problems()))
+	}
+	automatics, failing := s.automatics(), 0
+	for _, a := range automatics {
+		failing += len(a.Problems())
+	}
+	if len(automatics) > 0 {
+		emit("", failing)
+	}
+}
+
 func (s *Set) stores() map[string]*certificates.Store {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -42,6 +42,8 @@ var (
 		Help: "Unix time at which the configuration was applied."}
 	configReloads = Metric{Name: "sluice_config_reloads_total", Kind: KindCounter, Labels: []string{"result"}, Limit: 2,
 		Help: "Configurations that were applied (success) or refused (failure), the first one included."}
+	handovers = Metric{Name: "sluice_handovers_total", Kind: KindCounter, Labels: []string{"result"}, Limit: 3,
+		Help: "Hand-overs of the listening sockets: this process took them over from the one before (taken), gave them to the next (given), or kept them because the next could not serve (failed)."}
 
 	listenerConnections = Metric{Name: "sluice_listener_connections", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,
 		Help: "Client connections that are open."}
@@ -55,6 +57,8 @@ var (
 		Help: "Client connections that were closed because of the PROXY protocol: the peer is no trusted proxy (untrusted), sent no header (missing), a malformed one, none in time (timeout), or left before (closed)."}
 	certificateLeft = Metric{Name: "sluice_certificate_remaining_seconds", Kind: KindGauge, Labels: []string{"listener", "source"},
 		Help: "How long a certificate is valid yet; negative where it has expired."}
+	certificateProblems = Metric{Name: "sluice_certificate_problems", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,
+		Help: "Certificates that need somebody: files that have changed and cannot be used, so that those before stay in use, expired ones, and domains for which no authority gives any. Those of authorities are counted under no listener."}
 
 	httpRequests = Metric{Name: "sluice_http_requests_total", Kind: KindCounter, Labels: []string{"route", "status"}, Limit: (maxRoutes + 2) * statusClasses,
 		Help: "Requests that were answered, by route and class of the status."}
@@ -111,8 +115,8 @@ var (
 // Catalogue lists every metric that the gateway itself has, for the documentation.
 func Catalogue() []Metric {
 	return []Metric{
-		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads,
-		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, certificateLeft,
+		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads, handovers,
+		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, certificateLeft, certificateProblems,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
 		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,

@@ -19,7 +19,9 @@ const Unmatched = "unmatched"
 type Gateway struct {
 	registry *Registry
 	reloads  [2]*meter.Counter // refused, applied
-	config   atomic.Pointer[appliedConfig]
+
+	handovers [3]*meter.Counter // by Handover
+	config    atomic.Pointer[appliedConfig]
 
 	mu        sync.Mutex
 	routes    handles[RouteMetrics]
@@ -91,6 +93,9 @@ func NewGateway(r *Registry, version string, started time.Time) *Gateway {
 		}
 	})
 	g.reloads = [2]*meter.Counter{r.counter(&configReloads, "failure"), r.counter(&configReloads, "success")}
+	for result, name := range handoverResults {
+		g.handovers[result] = r.counter(&handovers, name)
+	}
 	// Two alerts watch these, so they are there before they first count.
 	r.counter(&accessLogLines)
 	g.Route(Unmatched)
@@ -107,6 +112,20 @@ func (g *Gateway) Applied(revision uint64, hash string, at time.Time) {
 
 // Refused counts a configuration that did not take effect.
 func (g *Gateway) Refused() { g.reloads[0].Add(0, 1) }
+
+// Handover is how a hand-over of the listening sockets ended.
+type Handover uint8
+
+const (
+	HandoverTaken Handover = iota
+	HandoverGiven
+	HandoverFailed
+)
+
+var handoverResults = [...]string{"taken", "given", "failed"}
+
+// HandedOver counts a hand-over.
+func (g *Gateway) HandedOver(h Handover) { g.handovers[h].Add(0, 1) }
 
 // Route returns the handles of a route; past 1,000 routes those of Other. They
 // are the same after a reload.
@@ -149,6 +168,14 @@ func (g *Gateway) Connections(read func(emit func(upstream, endpoint string, act
 func (g *Gateway) Certificates(read func(emit func(listener, source string, seconds float64))) {
 	g.registry.collector(&certificateLeft, func(emit func(float64, ...string)) {
 		read(func(listener, source string, seconds float64) { emit(seconds, listener, source) })
+	})
+}
+
+// CertificateProblems says who knows how many certificates of a listener need somebody.
+// read is called on the goroutine that writes the metrics out.
+func (g *Gateway) CertificateProblems(read func(emit func(listener string, number int))) {
+	g.registry.collector(&certificateProblems, func(emit func(float64, ...string)) {
+		read(func(listener string, number int) { emit(float64(number), listener) })
 	})
 }
 

@@ -24,6 +24,12 @@ func fill(r *Registry) *Gateway {
 	g := NewGateway(r, "1.2.3", time.Unix(1_700_000_000, 0))
 	g.Applied(7, "sha256:abc", time.Unix(1_700_000_001, 500e6))
 	g.Refused()
+	for h, times := range map[Handover]int{HandoverTaken: 1, HandoverGiven: 2, HandoverFailed: 3} {
+		for range times {
+			g.HandedOver(h)
+		}
+	}
+	g.CertificateProblems(func(emit func(listener string, number int)) { emit("secure", 2) })
 	g.Certificates(func(emit func(listener, source string, seconds float64)) { emit("secure", "api.pem", 86400) })
 	x := sampleExchange()
 	g.Route("orders").Done(x)
@@ -57,6 +63,10 @@ func TestGatewayMetrics(t *testing.T) {
 		"sluice_config_applied_timestamp_seconds 1.7000000015e+09\n",
 		`sluice_config_reloads_total{result="failure"} 1` + "\n",
 		`sluice_config_reloads_total{result="success"} 1` + "\n",
+		`sluice_handovers_total{result="taken"} 1` + "\n",
+		`sluice_handovers_total{result="given"} 2` + "\n",
+		`sluice_handovers_total{result="failed"} 3` + "\n",
+		`sluice_certificate_problems{listener="secure"} 2` + "\n",
 		`sluice_http_requests_total{route="orders",status="2xx"} 1` + "\n",
 		`sluice_http_requests_total{route="orders",status="none"} 0` + "\n",
 		`sluice_http_requests_total{route="unmatched",status="4xx"} 0` + "\n",

@@ -57,6 +57,7 @@ func newGateway(logger *slog.Logger) *gateway {
 	})
 	g.metrics.Connections(g.eachEndpoint)
 	g.metrics.Certificates(g.sockets.Certificates)
+	g.metrics.CertificateProblems(g.sockets.CertificateProblems)
 	return g
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/listen"
+	"github.com/sluice-gateway/sluice/observe"
 )
 
 // handoverVariable tells a process that SIGUSR2 has started where the conversation with
@@ -128,6 +129,7 @@ func (h *handover) ready() error {
 		if err != nil {
 			return err
 		}
+		h.gateway.metrics.HandedOver(observe.HandoverTaken)
 		h.logger.Info("taken over", "from_pid", h.fromPID)
 	}
 	if h.door == nil {
@@ -188,6 +190,7 @@ func (h *handover) upgrade() {
 	conn, child, err := startSuccessor()
 	if err != nil {
 		h.busy.Store(false)
+		h.gateway.metrics.HandedOver(observe.HandoverFailed)
 		h.logger.Error("upgrade failed", "error", err)
 		return
 	}
@@ -207,9 +210,11 @@ func (h *handover) give(conn *net.UnixConn, child *exec.Cmd) {
 	}
 	pid, err := h.gateway.handOver(conn, child)
 	if err == nil {
+		h.gateway.metrics.HandedOver(observe.HandoverGiven)
 		h.done <- struct{}{}
 		return // Busy for good.
 	}
+	h.gateway.metrics.HandedOver(observe.HandoverFailed)
 	_ = listen.Refuse(conn, err.Error())
 	attributes := []any{"pid", pid, "error", err}
 	if child != nil {

@@ -102,6 +102,15 @@ func TestStreamStays(t *testing.T) {
 	f.gone()
 }
 
+// counted checks that the metrics have a line.
+func (f *family) counted(line string) {
+	f.t.Helper()
+	_, body, err := rig.Get(f.admin, "/metrics")
+	if err != nil || !strings.Contains(body, "\n"+line+"\n") {
+		f.t.Errorf("no %s: %v\n%s", line, err, body)
+	}
+}
+
 // A new process that cannot start changes nothing.
 func TestUpgradeThatFails(t *testing.T) {
 	t.Parallel()
@@ -115,10 +124,12 @@ func TestUpgradeThatFails(t *testing.T) {
 	if line["process"] != "exit status 1" {
 		t.Errorf("got %v", line)
 	}
+	f.counted(`sluice_handovers_total{result="failed"} 1`)
 	a.flows()
 	f.configure("")
 	next := f.upgrade(pid)
 	f.exits(pid, 0)
+	f.counted(`sluice_handovers_total{result="taken"} 1`)
 	a.flows()
 	a.end()
 	f.signal(next, syscall.SIGTERM)

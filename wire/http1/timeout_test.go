@@ -278,6 +278,46 @@ func TestDrainEndsIdleConnections(t *testing.T) {
 	})
 }
 
+// A server that has given its sockets away lets idle clients ask once more, and tells them.
+func TestKeepIdle(t *testing.T) {
+	t.Parallel()
+	const keep = 5 * time.Second
+	inBubble(t, timeLimits, hello, func(t *testing.T, c *slowClient, s *Server) {
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		c.readAnswer(t)
+		synctest.Wait()
+		begun := time.Since(c.start)
+		s.KeepIdle(keep)
+		s.Drain()
+		if got, after := c.end(); got != "" || after-begun != keep {
+			t.Errorf("nobody asks: %q after %v", got, after-begun)
+		}
+	})
+	inBubble(t, timeLimits, hello, func(t *testing.T, c *slowClient, s *Server) {
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		c.readAnswer(t)
+		synctest.Wait()
+		s.KeepIdle(keep)
+		s.Drain()
+		time.Sleep(keep - time.Millisecond)
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if got, _ := c.end(); !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.Contains(got, "Connection: close") || !strings.HasSuffix(got, "hello") {
+			t.Errorf("the last request: %q", got)
+		}
+	})
+	// One that has asked nothing yet has the longer of both times.
+	for keep, want := range map[time.Duration]time.Duration{keep: keep, time.Millisecond: drainFirst} {
+		inBubble(t, timeLimits, hello, func(t *testing.T, c *slowClient, s *Server) {
+			synctest.Wait()
+			s.KeepIdle(keep)
+			s.Drain()
+			if got, after := c.end(); got != "" || after != want {
+				t.Errorf("a fresh one with %v: %q after %v", keep, got, after)
+			}
+		})
+	}
+}
+
 func TestConnectionBehindClose(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
