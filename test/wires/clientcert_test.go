@@ -42,8 +42,13 @@ func newSigner(t *testing.T, name string) *signer {
 	return s
 }
 
-// issue makes a certificate; the first one of a signer is its own.
+// issue makes a certificate for a day; the first one of a signer is its own.
 func (s *signer) issue(t *testing.T, template *x509.Certificate) tls.Certificate {
+	t.Helper()
+	return s.until(t, template, time.Now().Add(24*time.Hour))
+}
+
+func (s *signer) until(t *testing.T, template *x509.Certificate, end time.Time) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -52,7 +57,7 @@ func (s *signer) issue(t *testing.T, template *x509.Certificate) tls.Certificate
 	if template.SerialNumber == nil {
 		template.SerialNumber = big.NewInt(1)
 	}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), end
 	parent, signing := s.certificate, s.key
 	if parent == nil {
 		parent, signing = template, key
