@@ -148,10 +148,16 @@ func (p *http1) Skip(n int64) error {
 	if p.message == nil {
 		return p.Discard(n) // What stands in front of all messages.
 	}
-	b, err := p.open(false)
-	if err != nil {
-		return err
+	for n > 0 {
+		b, err := p.open(false) // With patience for each piece.
+		if err != nil {
+			return err
+		}
+		done, err := io.CopyN(io.Discard, b, min(n, 1<<20))
+		if err != nil {
+			return err
+		}
+		n -= done
 	}
-	_, err = io.CopyN(io.Discard, b, n)
-	return err
+	return nil
 }

@@ -211,8 +211,9 @@ func (p *http2) sendData(s *stream, data []byte) error {
 			p.news.Wait()
 		}
 		if p.err != nil || s.reset != nil || s.stopped {
+			err := errors.Join(p.err, s.reset)
 			p.state.Unlock()
-			return errors.Join(p.err, s.reset)
+			return err
 		}
 		n := min(int64(len(data)), p.window, s.window, most)
 		p.window -= n
