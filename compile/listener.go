@@ -189,6 +189,7 @@ func http2Limits(l *config.Listener) http2.Limits {
 // http3Limits are the same for HTTP/3.
 func http3Limits(l *config.Listener) http3.Limits {
 	return http3.Limits{
+		Target:          int(l.Limits.RequestLine.Bytes()),
 		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
 		HeaderFields:    l.Limits.HeaderFields,
 		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),

@@ -210,7 +210,7 @@ func (c *ClientCertificates) Validate() error {
 
 // ListenerLimits bound what one client can use up.
 type ListenerLimits struct {
-	RequestLine           unit.Size `default:"8KiB" min:"256B" max:"1MiB" doc:"The longest request line; a longer one is answered 414."`
+	RequestLine           unit.Size `default:"8KiB" min:"256B" max:"1MiB" doc:"The longest request line, in HTTP/2 and HTTP/3 the longest path with its query; a longer one is answered 414."`
 	HeaderBytes           unit.Size `default:"32KiB" min:"1KiB" max:"1MiB" doc:"The size of all header fields together; more is answered 431."`
 	HeaderFields          int       `default:"100" min:"1" max:"10000" doc:"The number of header fields; more are answered 431."`
 	TrailerBytes          unit.Size `default:"8KiB" min:"0B" max:"1MiB" doc:"The size of all trailer fields together."`

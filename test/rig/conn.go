@@ -9,8 +9,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,19 +20,12 @@ type Conn struct {
 	raw    *net.TCPConn
 	data   net.Conn // raw, or TLS over it
 	reader *bufio.Reader
-
-	mu      sync.Mutex
-	changed *sync.Cond
-	queue   []func() error
-	busy    bool
-	failed  error
-	written atomic.Int64
+	outbox
 }
 
 // NewConn takes over a connection.
 func NewConn(raw *net.TCPConn) *Conn {
 	c := &Conn{raw: raw}
-	c.changed = sync.NewCond(&c.mu)
 	c.carry(raw)
 	return c
 }
@@ -55,37 +46,6 @@ func Dial(to, from string) (*Conn, error) {
 		return nil, err
 	}
 	return NewConn(raw.(*net.TCPConn)), nil
-}
-
-// enqueue runs something behind everything that was sent so far.
-func (c *Conn) enqueue(job func() error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.queue = append(c.queue, job)
-	if !c.busy {
-		c.busy = true
-		go c.work()
-	}
-}
-
-func (c *Conn) work() {
-	for {
-		c.mu.Lock()
-		if len(c.queue) == 0 {
-			c.busy = false
-			c.changed.Broadcast()
-			c.mu.Unlock()
-			return
-		}
-		job := c.queue[0]
-		c.queue = c.queue[1:]
-		c.mu.Unlock()
-		if err := job(); err != nil {
-			c.mu.Lock()
-			c.failed = err
-			c.mu.Unlock()
-		}
-	}
 }
 
 // Send writes data, behind what was sent before.
@@ -110,42 +70,6 @@ func (c *Conn) Flood(n int64) {
 			}
 		}
 		return nil
-	})
-}
-
-// Stuck waits until what is being sent does not move any more: the other side
-// has stopped reading.
-func (c *Conn) Stuck() error {
-	last, since := int64(-1), time.Now()
-	return Eventually(func() error {
-		if now := c.written.Load(); now != last {
-			last, since = now, time.Now()
-		}
-		c.mu.Lock()
-		busy := c.busy
-		c.mu.Unlock()
-		if !busy {
-			return fmt.Errorf("all %d bytes were taken: nothing holds the sender back", last)
-		}
-		if quiet := time.Since(since); quiet < 300*time.Millisecond {
-			return fmt.Errorf("%d bytes were taken, and it goes on", last)
-		}
-		return nil
-	})
-}
-
-// Written is the number of bytes that the kernel took.
-func (c *Conn) Written() int64 { return c.written.Load() }
-
-// Drain waits until everything sent was written.
-func (c *Conn) Drain() error {
-	return Eventually(func() error {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.busy {
-			return fmt.Errorf("the other side does not read")
-		}
-		return c.failed
 	})
 }
 

@@ -3,9 +3,7 @@ package rig
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -106,11 +104,8 @@ func (p *http2) wait(limit time.Duration, done func() bool) bool {
 
 // Begin implements Peer.
 func (p *http2) Begin(h Head, more bool) error {
-	for _, f := range h.Fields {
-		switch strings.ToLower(f.Name) {
-		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-			return fmt.Errorf("%s cannot be sent over HTTP/2 (RFC 9113 §8.2.2): begin the line with [http1]", f.Name)
-		}
+	if err := h.portable(); err != nil {
+		return err
 	}
 	more = more || h.Status/100 == 1
 	s, err := p.choose(h)
@@ -150,21 +145,8 @@ func (p *http2) choose(h Head) (*stream, error) {
 }
 
 func (p *http2) encode(h Head) {
-	put := func(name, value string) {
-		_ = p.encoder.WriteField(hpack.HeaderField{Name: name, Value: value}) // Into memory.
-	}
-	if h.Method != "" {
-		put(":method", h.Method)
-		put(":scheme", p.scheme)
-		put(":authority", strings.Join(Values(h.Fields, "Host"), ", "))
-		put(":path", h.Target)
-	} else {
-		put(":status", strconv.Itoa(h.Status))
-	}
-	for _, f := range h.Fields {
-		if name := strings.ToLower(f.Name); name != "host" {
-			put(name, f.Value)
-		}
+	for _, f := range h.section(p.scheme) {
+		_ = p.encoder.WriteField(hpack.HeaderField{Name: f.Name, Value: f.Value}) // Into memory.
 	}
 }
 

@@ -98,7 +98,7 @@ func (p *http2) settings(f *h2.SettingsFrame) error {
 	return p.write(p.framer.WriteSettingsAck)
 }
 
-// head makes a message of a block: its line says what HTTP/1 would say.
+// head sorts a block into its stream.
 func (p *http2) head(s *stream, f *h2.MetaHeadersFrame) error {
 	if s == nil {
 		if !p.origin {
@@ -109,49 +109,23 @@ func (p *http2) head(s *stream, f *h2.MetaHeadersFrame) error {
 		p.unread = append(p.unread, s)
 	}
 	s.ended = s.ended || f.StreamEnded()
-	fields, err := plainFields(f)
+	var section []Field
+	for _, field := range f.Fields {
+		section = append(section, Field{field.Name, field.Value})
+	}
+	m, err := newMessage(section, p.origin, "2")
 	if err != nil {
 		return err
 	}
-	if len(f.PseudoFields()) == 0 {
+	if m.Line == "" {
 		if !f.StreamEnded() {
 			return errors.New("trailers that do not end their stream")
 		}
-		s.trailers = fields
+		s.trailers = m.Fields
 		return nil
-	}
-	m := &Message{Framing: "none", Fields: fields, Line: "HTTP/2 " + f.PseudoValue("status")}
-	if p.origin {
-		m.Line = f.PseudoValue("method") + " " + f.PseudoValue("path") + " HTTP/2"
-		m.Fields = append([]Field{{"Host", f.PseudoValue("authority")}}, fields...)
 	}
 	s.heads = append(s.heads, m)
 	return nil
-}
-
-// plainFields are the fields of a block but for those that begin with a colon; a
-// Cookie that came in crumbs is put together (RFC 9113 §8.2.3).
-func plainFields(f *h2.MetaHeadersFrame) ([]Field, error) {
-	var fields []Field
-	cookie := -1
-	for _, field := range f.RegularFields() {
-		switch field.Name {
-		case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade":
-			return nil, fmt.Errorf("the gateway sent %s over HTTP/2 (RFC 9113 §8.2.2)", field.Name)
-		case "te":
-			if field.Value != "trailers" {
-				return nil, fmt.Errorf("the gateway sent TE: %s over HTTP/2 (RFC 9113 §8.2.2)", field.Value)
-			}
-		case "cookie":
-			if cookie >= 0 {
-				fields[cookie].Value += "; " + field.Value
-				continue
-			}
-			cookie = len(fields)
-		}
-		fields = append(fields, Field{field.Name, field.Value})
-	}
-	return fields, nil
 }
 
 func (p *http2) data(s *stream, f *h2.DataFrame) error {

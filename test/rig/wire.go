@@ -11,7 +11,7 @@ import (
 // Wire is one way in which a client reaches the gateway, or the gateway an origin.
 type Wire struct {
 	Name    string
-	Version string // of HTTP: 1.1, 2
+	Version string // of HTTP: 1.1, 2, 3
 	TLS     bool
 }
 
@@ -23,6 +23,7 @@ var (
 		{Name: "h1-tls", Version: "1.1", TLS: true},
 		{Name: "h2", Version: "2", TLS: true},
 		{Name: "h2c", Version: "2"},
+		{Name: "h3", Version: "3", TLS: true},
 	}
 	Origins = []Wire{
 		{Name: "h1", Version: "1.1"},
@@ -53,11 +54,14 @@ func (w Wire) alpn() string {
 
 // Known says whether some wire is meant by a word.
 func Known(word string) bool {
-	return word == "http3" || word == "h3" || slices.ContainsFunc(Wires, func(w Wire) bool { return w.Is(word) })
+	return slices.ContainsFunc(Wires, func(w Wire) bool { return w.Is(word) })
 }
 
 // Connect connects a client to an address, from an address if one is given.
 func (w Wire) Connect(to, from string) (Peer, error) {
+	if w.Version == "3" {
+		return dialHTTP3(to, from)
+	}
 	c, err := Dial(to, from)
 	if err != nil {
 		return nil, err

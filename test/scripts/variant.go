@@ -121,6 +121,9 @@ var (
 // render makes the listeners at $WEB and the upstreams at $ORIGIN of a document
 // speak what is to be spoken.
 func (v Variant) render(document string) string {
+	if v.Client.Version == "3" {
+		document = beside(document, webAddress, "protocols: [h2, h3]")
+	}
 	if v.Client.TLS {
 		document = beside(document, webAddress, "tls: { self_signed: true }")
 	} else if v.Client.Version == "2" {
