@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs Debian packages when the commands they bring are missing, and says what it did.
 # Usage: packages.sh COMMAND:PACKAGE[,PACKAGE…] …
+# In the place of a command the full path of a file may stand, for packages that bring none.
 #
 # A package may bring a service that Debian would start at once. Services are kept from
 # starting, and one that started all the same is stopped again: only a service that was not
@@ -11,7 +12,7 @@ set -euo pipefail
 packages=()
 for need in "$@"; do
 	command=${need%%:*}
-	if PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null 2>&1; then
+	if [[ $command == /* && -e $command ]] || PATH="$PATH:/usr/sbin:/sbin" command -v "$command" >/dev/null 2>&1; then
 		continue
 	fi
 	IFS=, read -r -a of_command <<<"${need#*:}"

@@ -67,6 +67,9 @@ func (s *serverStream) setJoint(j *tunnel.Joint) {
 	s.link.mu.Unlock()
 }
 
+// tunnelled says whether the stream is a tunnel's, on either end; the lock is held.
+func (s *stream) tunnelled() bool { return s.joint != nil || s.client != nil && s.client.tunnel }
+
 // leaveTunnels tells the WebSockets of a connection to go away.
 func (l *link) leaveTunnels() {
 	var all []*tunnel.Joint

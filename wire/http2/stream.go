@@ -314,6 +314,8 @@ func (s *stream) next(wait bool, limit time.Duration) (chunk []byte, state recvS
 		// What had come whole before the end of the stream is still to be had.
 		lost := s.reset && (!s.in.ended || s.resetByUs)
 		switch {
+		case lost && chunk != nil && s.tunnelled() && !s.resetByUs:
+			return chunk, recvData // Behind the last words of a tunnel the stream may well be reset.
 		case lost:
 			return nil, recvReset
 		case chunk != nil:
