@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/config/traffic"
@@ -10,6 +11,8 @@ import (
 	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/target"
 	"github.com/sluice-gateway/sluice/upstream"
+	"github.com/sluice-gateway/sluice/upstream/breaker"
+	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
@@ -144,6 +147,9 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 		PanicThreshold: u.PanicThreshold.Fraction(),
 		SlowStart:      u.SlowStart.Std(),
 		ConnectTimeout: u.Timeouts.Connect.Std(),
+		TryTimeout:     u.Timeouts.Try.Std(),
+		RequestTimeout: u.Timeouts.Request.Std(),
+		DeadlineField:  u.Timeouts.DeadlineHeader,
 		IdleTimeout:    u.Timeouts.Idle.Std(),
 		MaxConnections: u.Connections.Max,
 		MaxIdle:        u.Connections.Idle,
@@ -169,6 +175,11 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	c.Protocol = protocolsOfOrigins[u.Protocol]
 	c.TLS = secured(u)
 	c.Retry = retrySettings(&u.Retry)
+	c.Ejection = ejection(u.Ejection)
+	c.Breaker = breakerSettings(u.Breaker)
+	if u.Breaker != nil {
+		c.BreakAll, c.BreakEach = slices.Contains(u.Breaker.Scope, "upstream"), slices.Contains(u.Breaker.Scope, "endpoint")
+	}
 	return c
 }
 
@@ -186,6 +197,40 @@ func retrySettings(r *traffic.Retry) upstream.Retry {
 		s.Vouched += method + " "
 	}
 	return s
+}
+
+func ejection(e *traffic.Ejection) *outlier.Config {
+	if e == nil {
+		return nil
+	}
+	return &outlier.Config{
+		Consecutive:   e.Consecutive,
+		FailureShare:  e.FailureShare.Fraction(),
+		SuccessFactor: e.SuccessDeviations.Float(),
+		LatencyFactor: e.Latency.Float(),
+		Interval:      e.Interval.Std(),
+		Volume:        e.MinimumRequests,
+		Base:          e.Time.Std(),
+		Max:           e.MaxTime.Std(),
+		MaxShare:      e.MaxShare.Fraction(),
+	}
+}
+
+func breakerSettings(b *traffic.Breaker) *breaker.Config {
+	if b == nil {
+		return nil
+	}
+	return &breaker.Config{
+		FailureShare: b.FailureShare.Fraction(),
+		SlowShare:    b.SlowShare.Fraction(),
+		SlowAfter:    b.SlowAfter.Std(),
+		Window:       b.Window.Std(),
+		Volume:       b.MinimumRequests,
+		OpenFor:      b.Open.Std(),
+		OpenMax:      b.MaxOpen.Std(),
+		Probes:       b.Probes,
+		Successes:    b.Successes,
+	}
 }
 
 func conditions(r *traffic.Retry) []string {

@@ -239,6 +239,8 @@ type Upstream struct {
 	SlowStart      unit.Duration               `default:"0s" max:"1h" doc:"How long an endpoint that is new, or well again, is spared: its share grows from a tenth to the whole; 0s: not at all."`
 	Timeouts       traffic.Timeouts            `doc:"How long the origins may take."`
 	Retry          traffic.Retry               `doc:"When another endpoint is asked."`
+	Ejection       *traffic.Ejection           `doc:"Which endpoints are taken out because of how they answer; absent: none."`
+	Breaker        *traffic.Breaker            `doc:"When nobody is asked any more for a while; absent: never."`
 	Connections    traffic.Connections         `doc:"How many connections are held."`
 	ProxyProtocol  string                      `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
 	Limits         UpstreamLimits              `doc:"How much an origin may send."`

@@ -35,6 +35,9 @@ func (t *triedSet) add(e *Endpoint) {
 	}
 }
 
+// full says that no other endpoint can be remembered.
+func (t *triedSet) full() bool { return t.n == maxTries }
+
 func (t *triedSet) has(e *Endpoint) bool {
 	for i := range t.n {
 		if t.endpoints[i] == e {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -23,4 +24,39 @@ func waitedInVain(x *message.Exchange, otherwise *message.Problem) *http1.Failur
 		return &http1.Failure{Problem: message.DeadlineExceeded}
 	}
 	return &http1.Failure{Problem: otherwise}
+}
+
+// limitTime sets the deadline of an exchange: what the upstream allows for the whole request, and
+// what the client has said that it waits for, whichever is sooner.
+func (u *Upstream) limitTime(x *message.Exchange, req *message.Request) {
+	c := &u.config
+	if c.RequestTimeout > 0 {
+		sooner(x, x.Times.Started.Add(c.RequestTimeout))
+	}
+	if c.DeadlineField == "" {
+		return
+	}
+	if ms, err := strconv.ParseInt(req.Header.Get(c.DeadlineField), 10, 64); err == nil && ms > 0 && ms < longestDeadline {
+		sooner(x, x.Times.Started.Add(time.Duration(ms)*time.Millisecond))
+	}
+	if !x.Deadline.IsZero() {
+		// The origin is told what is left. A time that is over is never sent.
+		req.Header.Set(c.DeadlineField, strconv.FormatInt(max(time.Until(x.Deadline).Milliseconds(), 1), 10))
+	}
+}
+
+// longestDeadline is what a client may ask for in milliseconds: a day. More is no deadline.
+const longestDeadline = 24 * 60 * 60 * 1000
+
+func sooner(x *message.Exchange, by time.Time) {
+	if x.Deadline.IsZero() || by.Before(x.Deadline) {
+		x.Deadline = by
+	}
+}
+
+// limitTry makes the end of a try the deadline, for as long as it runs.
+func (u *Upstream) limitTry(x *message.Exchange, began time.Duration) {
+	if u.config.TryTimeout > 0 {
+		sooner(x, x.Times.Started.Add(began+u.config.TryTimeout))
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/breaker"
+	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
@@ -20,6 +22,9 @@ type Endpoint struct {
 	active atomic.Int64  // exchanges under way
 	ill    atomic.Uint32 // reasons for which it is passed over; 0: it is well
 	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
+
+	breaker *breaker.Breaker // nil without
+	member  *outlier.Member  // of those that are compared; nil without
 
 	pool pool
 	h2   *multiplex // nil with HTTP/1.1
@@ -38,6 +43,12 @@ const (
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
 	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), zone: c.Zone, priority: c.Priority, secure: c.Secure}
 	e.pool.init(u, e)
+	if u.outliers != nil {
+		e.member = u.outliers.Join(e.address, message.Clock())
+	}
+	if u.config.Breaker != nil && u.config.BreakEach {
+		e.breaker = u.newBreaker(e.address)
+	}
 	if u.config.Protocol == HTTP2 || u.config.Protocol == Auto && c.Secure {
 		e.h2 = newMultiplex(e, &u.config)
 	}

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"time"
+
 	"crypto/tls"
 	"errors"
 	"net"
@@ -90,9 +92,9 @@ func (p *pool) adopt(nc net.Conn) {
 const mostSwitches = 4
 
 // try asks one endpoint, over what it speaks.
-func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	if e.h2 == nil {
-		return u.tryHTTP1(x, e, req, resp)
+		return u.tryHTTP1(x, e, req, resp, began)
 	}
 	for range mostSwitches {
 		failure := u.tryEither(x, e, req, resp)
@@ -105,11 +107,11 @@ func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, r
 
 // tryEither asks over what was spoken last. Where the origin wants a request over HTTP/1.1, or a tunnel
 // cannot be had otherwise, it gets that, and HTTP/2 stays for the others.
-func (u *Upstream) tryEither(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+func (u *Upstream) tryEither(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	if e.spoken() == spokenHTTP1 {
-		return u.tryHTTP1(x, e, req, resp)
+		return u.tryHTTP1(x, e, req, resp, began)
 	}
-	failure := u.tryHTTP2(x, e, req, resp)
+	failure := u.tryHTTP2(x, e, req, resp, began)
 	if failure == nil {
 		return nil
 	}
@@ -118,7 +120,7 @@ func (u *Upstream) tryEither(x *message.Exchange, e *Endpoint, req *message.Requ
 		return failure
 	}
 	if u.config.Protocol == Auto && sendable(failure, req) {
-		return u.tryHTTP1(x, e, req, resp)
+		return u.tryHTTP1(x, e, req, resp, began)
 	}
 	failure.Problem = errRequired
 	if tunnel {

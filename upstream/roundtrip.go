@@ -15,18 +15,20 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 	if p := u.prepareReplay(req); p != nil {
 		return p
 	}
+	u.limitTime(x, req)
 	u.budget.Request(x.Now(), x.Shard)
 	var tried triedSet
+	now := x.Now()
 	for attempt := 0; ; attempt++ {
 		if x.Expired() {
 			return message.DeadlineExceeded
 		}
-		e := u.chosen.Load().pick(u, u.hint(x), tried)
-		if e == nil {
-			return message.UpstreamNoEndpoint
+		e, leave, problem := u.permitted(x, resp, now, tried)
+		if problem != nil {
+			return problem
 		}
 		x.Facts.Endpoint = e.address
-		failure := u.try(x, e, req, resp)
+		failure := u.timedTry(x, e, leave, req, resp)
 		if attempt > 0 {
 			u.budget.Return()
 		}
@@ -34,6 +36,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		switch {
 		case again:
 			tried.add(e)
+			now = message.Clock()
 		case gone != nil:
 			return gone
 		case failure != nil:
@@ -60,9 +63,42 @@ func drop(resp *message.Response) {
 	resp.Reset()
 }
 
+// timedTry asks one endpoint, within the time of one try, and has it judged.
+func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req *message.Request, resp *message.Response) *http1.Failure {
+	var began time.Duration // the first try begins with the exchange
+	if x.Facts.Tries > 0 || x.Times.Connected > 0 {
+		began = time.Since(x.Times.Started)
+	}
+	returned := false
+	defer u.panicked(e, leave, &returned)
+	whole := x.Deadline
+	u.limitTry(x, began)
+	failure := u.try(x, e, req, resp, began)
+	x.Deadline = whole
+	returned = true
+	if failure == nil {
+		u.judge(x, e, leave, resp, nil, x.Now()+int64(x.Times.FirstByte), x.Times.FirstByte-began)
+		return nil
+	}
+	if failure.Problem == message.DeadlineExceeded && !x.Expired() {
+		failure.Problem = message.UpstreamTimeout // Of this try: another one may do better.
+	}
+	over := time.Since(x.Times.Started)
+	u.judge(x, e, leave, resp, failure, x.Now()+int64(over), over-began)
+	return failure
+}
+
+// panicked gives back the leave for a try through which a panic passed, from a body that a
+// policy has wrapped, say.
+func (u *Upstream) panicked(e *Endpoint, leave permit, returned *bool) {
+	if !*returned {
+		u.forget(e, leave)
+	}
+}
+
 // tryHTTP1 asks one endpoint over HTTP/1.1. A pooled connection that turns out to be dead costs
 // nothing but the look at it: the next one is taken, and at last a new one.
-func (u *Upstream) tryHTTP1(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
+func (u *Upstream) tryHTTP1(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	fresh := false
 	for {
 		conn, failure := e.pool.take(x, fresh)
@@ -70,23 +106,10 @@ func (u *Upstream) tryHTTP1(x *message.Exchange, e *Endpoint, req *message.Reque
 			return failure
 		}
 		pooled := conn.Used() > 0
-		var began time.Duration // of this try; the first one begins with the exchange
-		if x.Facts.Tries > 0 || x.Times.Connected > 0 {
-			began = time.Since(x.Times.Started)
-		}
 		x.Facts.Tries++
 		failure = e.roundTrip(conn, x, req, resp)
-		if failure == nil {
-			x.Times.FirstByte = time.Since(x.Times.Started)
-			u.metrics.Answered(x.Shard, resp.Status, x.Times.FirstByte-began)
-			return nil
-		}
-		if failure.Sent {
-			u.metrics.Unanswered(x.Shard)
-		} else {
-			x.Facts.Tries-- // The origin was not asked.
-		}
-		if !pooled || !diedUnused(failure, req) || !sendable(failure, req) {
+		u.count(x, resp, failure, began)
+		if failure == nil || !pooled || !diedUnused(failure, req) || !sendable(failure, req) {
 			return failure
 		}
 		// A connection that had taken the request may have been closed because of it:
@@ -96,13 +119,15 @@ func (u *Upstream) tryHTTP1(x *message.Exchange, e *Endpoint, req *message.Reque
 }
 
 // tryHTTP2 is the same over HTTP/2.
-func (u *Upstream) tryHTTP2(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response) *http1.Failure {
-	var began time.Duration
-	if x.Facts.Tries > 0 {
-		began = time.Since(x.Times.Started)
-	}
+func (u *Upstream) tryHTTP2(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	x.Facts.Tries++
 	failure := e.h2.roundTrip(x, req, resp)
+	u.count(x, resp, failure, began)
+	return failure
+}
+
+// count counts a request that was sent, or not.
+func (u *Upstream) count(x *message.Exchange, resp *message.Response, failure *http1.Failure, began time.Duration) {
 	switch {
 	case failure == nil:
 		x.Times.FirstByte = time.Since(x.Times.Started)
@@ -112,7 +137,6 @@ func (u *Upstream) tryHTTP2(x *message.Exchange, e *Endpoint, req *message.Reque
 	default:
 		x.Facts.Tries-- // The origin was not asked.
 	}
-	return failure
 }
 
 // diedUnused says that a pooled connection was dead, and that the request may go
@@ -129,6 +153,3 @@ func diedUnused(f *http1.Failure, req *message.Request) bool {
 // again: one that streams is whole as long as nothing was sent, because nothing
 // of it was taken.
 func sendable(f *http1.Failure, req *message.Request) bool { return req.Rewind() || !f.Sent }
-
-// hint is what the choice of an endpoint may depend on.
-func (u *Upstream) hint(x *message.Exchange) hint { return hint{now: x.Now()} }

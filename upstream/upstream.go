@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/breaker"
+	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
@@ -32,6 +34,9 @@ type Config struct {
 	SlowStart      time.Duration // how long a new endpoint is spared; 0: not at all
 
 	ConnectTimeout time.Duration // default 1s
+	TryTimeout     time.Duration // from the beginning of a try to the head of its answer; 0: no other than those of its parts
+	RequestTimeout time.Duration // from the request's head to the last byte of the answer; 0: none
+	DeadlineField  string        // a field of the request that says how many milliseconds the client waits; "": none
 	IdleTimeout    time.Duration // longest time that a connection stays unused; default 60s
 	Limits         http1.ClientLimits
 
@@ -40,7 +45,11 @@ type Config struct {
 
 	ProxyProtocol int // version of the header that each connection begins with; 0 is none
 
-	Retry Retry
+	Retry    Retry
+	Ejection *outlier.Config // nil: nobody is ejected
+	Breaker  *breaker.Config // nil: there is none
+	// BreakAll and BreakEach say whose breaker there is: the upstream's, each endpoint's.
+	BreakAll, BreakEach bool
 
 	Protocol Protocol
 	TLS      string // what Secure was given, in words: for Equal
@@ -76,7 +85,21 @@ type Retry struct {
 
 // Equal says whether two configurations mean the same.
 func (c *Config) Equal(d *Config) bool {
-	return fmt.Sprintf("%+v", *c) == fmt.Sprintf("%+v", *d)
+	return c.words() == d.words()
+}
+
+// words are all settings, those behind pointers too.
+func (c Config) words() string {
+	ejection, breaker := c.Ejection, c.Breaker
+	c.Ejection, c.Breaker = nil, nil
+	text := fmt.Sprintf("%+v", c)
+	if ejection != nil {
+		text += fmt.Sprintf(" ejection %+v", *ejection)
+	}
+	if breaker != nil {
+		text += fmt.Sprintf(" breaker %+v", *breaker)
+	}
+	return text
 }
 
 func (c Config) withDefaults() Config {
@@ -118,8 +141,10 @@ type Upstream struct {
 	mu     sync.Mutex // one change of the selection at a time
 	closed bool       // guarded by mu
 
-	budget *retry.Budget
-	active atomic.Int64 // exchanges under way, at all endpoints
+	budget   *retry.Budget
+	breaker  *breaker.Breaker // nil without
+	outliers *outlier.Set     // nil without
+	active   atomic.Int64     // exchanges under way, at all endpoints
 
 	tasks []func(context.Context) // what goes on beside the exchanges
 	start sync.Once
@@ -134,6 +159,13 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	}
 	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, logger: logger.With("upstream", config.Name)}
 	u.budget = retry.NewBudget(u.config.Retry.Budget)
+	if u.config.Ejection != nil {
+		u.outliers = u.newOutliers()
+		u.tasks = append(u.tasks, u.tickOutliers)
+	}
+	if u.config.Breaker != nil && u.config.BreakAll {
+		u.breaker = u.newBreaker("")
+	}
 	all := make([]*Endpoint, 0, len(config.Endpoints))
 	for _, e := range config.Endpoints {
 		all = append(all, newEndpoint(u, e))
@@ -177,8 +209,8 @@ func (u *Upstream) choose(all []*Endpoint) {
 // when its exchange has ended.
 func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string) {
 	u.mu.Lock()
-	defer u.mu.Unlock()
 	if u.closed {
+		u.mu.Unlock()
 		return nil, nil
 	}
 	before := map[string]*Endpoint{}
@@ -203,6 +235,12 @@ func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string)
 		e.close()
 	}
 	slices.Sort(removed)
+	u.mu.Unlock()
+	for _, e := range before { // Others may return because of it, so the lock is not held.
+		if e.member != nil {
+			u.outliers.Leave(e.member, message.Clock())
+		}
+	}
 	return added, removed
 }
 
