@@ -97,7 +97,7 @@ func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, r
 		return u.tryHTTP1(x, e, req, resp, began)
 	}
 	for range mostSwitches {
-		failure := u.tryEither(x, e, req, resp)
+		failure := u.tryEither(x, e, req, resp, began)
 		if failure != otherProtocol {
 			return failure
 		}
