@@ -23,10 +23,13 @@ type origin struct {
 	begun   chan struct{}
 	goOn    chan struct{}
 	words   chan string
+
+	mu   sync.Mutex
+	seen map[string]int // bodies that came to /once
 }
 
 func newOrigin(t *testing.T) *origin {
-	o := &origin{begun: make(chan struct{}, 100), goOn: make(chan struct{}), words: make(chan string)}
+	o := &origin{begun: make(chan struct{}, 100), goOn: make(chan struct{}), words: make(chan string), seen: map[string]int{}}
 	s := httptest.NewServer(o)
 	t.Cleanup(s.Close)
 	o.address = s.Listener.Addr().String()
@@ -36,6 +39,10 @@ func newOrigin(t *testing.T) *origin {
 func (o *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	switch r.URL.Path {
+	case "/once":
+		o.mu.Lock()
+		o.seen[string(body)]++
+		o.mu.Unlock()
 	case "/hold":
 		o.begun <- struct{}{}
 		select {
@@ -99,7 +106,7 @@ func (v *visitor) answer(body string) (last bool, err error) {
 // traffic is clients that ask all the time.
 type traffic struct {
 	t        *testing.T
-	address  string
+	dial     func() (*visitor, error)
 	kept     atomic.Int64 // requests on connections that are kept
 	fresh    atomic.Int64 // requests on connections of their own
 	stop     atomic.Bool
@@ -107,7 +114,12 @@ type traffic struct {
 }
 
 func newTraffic(t *testing.T, address string) *traffic {
-	a := &traffic{t: t, address: address}
+	return newTrafficOver(t, func() (*visitor, error) { return dial(address) })
+}
+
+// newTrafficOver is traffic on connections that are made in another way.
+func newTrafficOver(t *testing.T, dial func() (*visitor, error)) *traffic {
+	a := &traffic{t: t, dial: dial}
 	for n := range 3 {
 		a.visitors.Go(func() { a.keep(fmt.Sprint("kept ", n)) })
 		a.visitors.Go(func() { a.anew(fmt.Sprint("fresh ", n)) })
@@ -122,7 +134,7 @@ func (a *traffic) keep(who string) {
 	var err error
 	for n := 0; !a.stop.Load(); n++ {
 		if v == nil {
-			if v, err = dial(a.address); err != nil {
+			if v, err = a.dial(); err != nil {
 				a.t.Errorf("%s: %v", who, err)
 				return
 			}
@@ -150,7 +162,7 @@ func (a *traffic) keep(who string) {
 func (a *traffic) anew(who string) {
 	for n := 0; !a.stop.Load(); n++ {
 		body := fmt.Sprint(who, " ", n)
-		v, err := dial(a.address)
+		v, err := a.dial()
 		if err == nil {
 			err = v.send("/", body, "Connection: close")
 		}
