@@ -51,6 +51,7 @@ func groups() []group {
 		{"tls", (*bench).overTLS},
 		{"handshake", (*bench).handshakes},
 		{"h2", (*bench).overHTTP2},
+		{"h3", (*bench).overHTTP3},
 		{"grpc", (*bench).grpc},
 		{"idle", (*bench).idle},
 		{"websockets", (*bench).webSockets},
@@ -81,7 +82,7 @@ func main() {
 func parseOptions() options {
 	var o options
 	flag.StringVar(&o.sluice, "sluice", "bin/sluice", "the sluice binary")
-	flag.StringVar(&o.only, "only", "", "comma-separated groups: bare,policies,routes,bodies,tls,handshake,h2,grpc,idle,websockets,reload,start")
+	flag.StringVar(&o.only, "only", "", "comma-separated groups: bare,policies,routes,bodies,tls,handshake,h2,h3,grpc,idle,websockets,reload,start")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each comparison")
 	flag.DurationVar(&o.turn, "turn", 4*time.Second, "how long one proxy's turn lasts, in whole seconds")
 	flag.IntVar(&o.routes, "routes", 100_000, "routes of the large configuration")

@@ -151,7 +151,7 @@ func (b *bench) overHTTP2() (section, error) {
 	if err != nil {
 		return s, err
 	}
-	caddy, err := b.startSecureCaddy()
+	caddy, err := b.startSecureCaddy("h1 h2")
 	if err != nil {
 		return s, err
 	}
@@ -184,8 +184,8 @@ func (c *contender) slowness() (mean, longest time.Duration) {
 	return median(means), longest
 }
 
-// startSecureCaddy starts a Caddy that speaks HTTP/2 over TLS.
-func (b *bench) startSecureCaddy() (*contender, error) {
+// startSecureCaddy starts a Caddy that speaks TLS, and over it the protocols.
+func (b *bench) startSecureCaddy(protocols string) (*contender, error) {
 	address, err := b.fleet.freeAddress()
 	if err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func (b *bench) startSecureCaddy() (*contender, error) {
 		level ERROR
 	}
 	servers {
-		protocols h1 h2
+		protocols ` + protocols + `
 	}
 }
 https://` + address + ` {
