@@ -79,9 +79,9 @@ func (l *listener) announce(speaks bool) {
 		text = l.socket.udp.altSvc()
 		l.h3.Resume()
 	}
-	l.server.Announce(text)
-	l.h2.Announce(text)
-	l.h3.Announce(text)
+	l.server.AltSvc.Set(text)
+	l.h2.AltSvc.Set(text)
+	l.h3.AltSvc.Set(text)
 }
 
 // The pauses after an accept that failed because descriptors or memory are used

@@ -100,7 +100,7 @@ var Homes = map[string][]string{
 
 // TestHomes is what only tests use, and where.
 var TestHomes = map[string][]string{
-	"github.com/quic-go":                       {"wire/http3", "test/...", "tools/..."},
+	"github.com/quic-go":                       {"wire/http3", "listen", "test/...", "tools/..."},
 	"golang.org/x/net":                         {"wire/...", "test/..."},
 	"google.golang.org/grpc":                   {"test/grpc"},
 	"google.golang.org/genproto":               {"test/grpc"},

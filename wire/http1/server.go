@@ -28,6 +28,8 @@ type Server struct {
 	// Ended, where there is one, is called at the end of each connection that came to ServeConn, by any
 	// goroutine.
 	Ended func()
+	// AltSvc is what answers announce on the connections that come from now on.
+	AltSvc message.AltSvc
 
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
@@ -36,7 +38,6 @@ type Server struct {
 	patrol   patrol
 	date     date.Cache
 	shard    atomic.Uint32
-	altSvc   message.AltSvc
 	admitted atomic.Int64
 }
 
@@ -54,10 +55,6 @@ func (s *Server) SetLimits(limits Limits) {
 	s.limits.Store(&limits)
 }
 
-// Announce changes what the answers of the connections that come from now on say in Alt-Svc (RFC 7838); ""
-// is nothing.
-func (s *Server) Announce(altSvc string) { s.altSvc.Set(altSvc) }
-
 // Admit counts a connection that is going to be served: the number is right
 // before its goroutine has begun.
 func (s *Server) Admit() { s.admitted.Add(1) }
@@ -73,7 +70,7 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.stream.sock.init(nc)
 	c.body.st, c.body.owner = &c.stream, c
 	c.client = message.ClientOf(nc, client, s.Listener)
-	c.client.AltSvc = s.altSvc.Text()
+	c.client.AltSvc = s.AltSvc.Text()
 	s.patrol.add(c)
 	if !s.closed.Load() && c.serve() { // Close may have looked before the patrol knew this one.
 		go c.runTunnel()

@@ -28,6 +28,8 @@ type Server struct {
 	Listener string // the listener's name, for message.Client
 	// Counters may be replaced before the first connection, by some that others share.
 	Counters *Counters
+	// AltSvc is what answers announce on the connections that come from now on.
+	AltSvc message.AltSvc
 
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
@@ -35,7 +37,6 @@ type Server struct {
 	workers  workers.Pool
 	date     date.Cache
 	shard    atomic.Uint32
-	altSvc   message.AltSvc
 	admitted atomic.Int64
 
 	mu    sync.Mutex
@@ -56,10 +57,6 @@ func (s *Server) SetLimits(limits Limits) {
 	s.limits.Store(&limits)
 }
 
-// Announce changes what the answers of the connections that come from now on say in Alt-Svc (RFC 7838); ""
-// is nothing.
-func (s *Server) Announce(altSvc string) { s.altSvc.Set(altSvc) }
-
 // Admit counts a connection that is going to be served: the number is right
 // before its goroutine has begun.
 func (s *Server) Admit() { s.admitted.Add(1) }
@@ -76,7 +73,7 @@ func (s *Server) ServeConn(nc net.Conn, client netip.AddrPort) {
 	c.link.init(nc, c, c.limits.bounds())
 	c.link.reader.start()
 	c.client = message.ClientOf(nc, client, s.Listener)
-	c.client.AltSvc = s.altSvc.Text()
+	c.client.AltSvc = s.AltSvc.Text()
 	s.workers.Join()
 	s.add(c)
 	if !s.closed.Load() { // Close may have looked before we were there.

@@ -93,7 +93,7 @@ func (c *serverConn) welcome() bool {
 		}
 	}
 	c.client = clientOf(c.quic, c.server.Listener)
-	c.client.AltSvc = c.server.altSvc.Text()
+	c.client.AltSvc = c.server.AltSvc.Text()
 	return true
 }
 

@@ -30,6 +30,8 @@ type Server struct {
 	Listener string // the listener's name, for message.Client
 	// Counters may be replaced before the first connection, by some that others share.
 	Counters *Counters
+	// AltSvc is what answers announce on the connections that come from now on.
+	AltSvc message.AltSvc
 
 	limits   atomic.Pointer[Limits]
 	draining atomic.Bool
@@ -37,7 +39,6 @@ type Server struct {
 	workers  workers.Pool
 	date     date.Cache
 	shard    atomic.Uint32
-	altSvc   message.AltSvc
 	admitted atomic.Int64
 	patrol   patrol
 }
@@ -55,10 +56,6 @@ func (s *Server) SetLimits(limits Limits) {
 	limits = limits.withDefaults()
 	s.limits.Store(&limits)
 }
-
-// Announce changes what the answers of the connections that come from now on say in Alt-Svc (RFC 7838); ""
-// is nothing.
-func (s *Server) Announce(altSvc string) { s.altSvc.Set(altSvc) }
 
 // Resume takes Drain back for the connections that come from now on.
 func (s *Server) Resume() { s.draining.Store(false) }
