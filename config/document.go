@@ -230,7 +230,8 @@ type ListenerTimeouts struct {
 // Upstream is a group of origins that serve the same.
 type Upstream struct {
 	Name           Text                        `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
-	Endpoints      unit.List[traffic.Endpoint] `required:"true" min:"1" max:"10000" doc:"The origins."`
+	Endpoints      unit.List[traffic.Endpoint] `min:"1" max:"10000" doc:"The origins. Either these or discovery."`
+	Discovery      *traffic.Discovery          `doc:"Who tells the endpoints, instead of a list of them."`
 	Protocol       string                      `enum:"http/1.1,h2,auto" default:"http/1.1" doc:"What the origins speak; h2 without TLS is spoken with prior knowledge; auto is what each https endpoint agrees on (ALPN), and http/1.1 with the others."`
 	TLS            UpstreamTLS                 `yaml:"tls" doc:"How https endpoints are spoken to, and whom to believe."`
 	Balance        traffic.Balance             `default:"round_robin" doc:"How an endpoint is chosen: a word, or a mapping where there is more to say."`
@@ -361,6 +362,9 @@ func (l *Listener) checkHTTP3() error {
 
 // Validate is called by the decoder.
 func (u *Upstream) Validate() error {
+	if err := u.checkSource(); err != nil {
+		return err
+	}
 	if (u.Protocol == "h2" || u.Protocol == "auto") && u.ProxyProtocol != "off" {
 		return unit.At("proxy_protocol", errors.New("connections that speak h2 are shared by clients, and the PROXY protocol names one: use protocol: http/1.1"))
 	}
