@@ -68,6 +68,21 @@ type Listener struct {
 type Upstream struct {
 	Name      string     `json:"name"`
 	Endpoints []Endpoint `json:"endpoints"`
+	Discovery *Discovery `json:"discovery,omitempty"`
+}
+
+// Discovery is how the source of an upstream's endpoints does.
+type Discovery struct {
+	Source  string `json:"source"`
+	Updates uint64 `json:"updates"`
+	Faults  uint64 `json:"faults"`
+	// LastGood is when it last had a good list, changed or not; absent: never.
+	LastGood time.Time `json:"last_good,omitzero"`
+	// Failing says that its last look failed: the endpoints are those of LastGood.
+	Failing bool `json:"failing"`
+	// LastFault is the last fault, which may be over.
+	LastFault   string    `json:"last_fault,omitempty"`
+	LastFaultAt time.Time `json:"last_fault_at,omitzero"`
 }
 
 // Endpoint is one origin.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/config/traffic"
@@ -22,6 +23,7 @@ type sharedUpstream struct {
 	*upstream.Upstream
 	from   *config.Upstream
 	origin *certificates.Origin // nil without TLS
+	teller *certificates.Origin // TLS to who tells the endpoints; nil without
 	users  int                  // snapshots; guarded by Compiler.mu
 }
 
@@ -34,9 +36,10 @@ func (b *build) upstreams() {
 			if _, err := retry.Compile(conditions(&item.Value.Retry)); err != nil {
 				b.add(item.Problem(item.Value.Name.Mark, "retry.on: "+err.Error()))
 			}
-			c := upstreamConfig(item.Value)
+			c := b.upstreamConfig(item.Value)
 			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name), b.compiler.options.Logger), from: item.Value}
 			b.secure(item, shared)
+			b.discover(item, shared)
 		}
 		b.compiler.mu.Lock()
 		shared.users++
@@ -83,6 +86,9 @@ func originSpec(u *config.Upstream, folder string) certificates.OriginSpec {
 		InsecureSkipVerify: t.InsecureSkipVerify,
 		Protocols:          offered(u.Protocol),
 	}
+	if d := u.Discovery; d != nil && d.DNS != nil && d.DNS.Type == "address" && spec.ServerName == "" {
+		spec.ServerName = strings.TrimSuffix(d.DNS.Name, ".") // Certificates are for the name, and not for the addresses behind it.
+	}
 	if t.Certificate != "" {
 		spec.Certificate = &certificates.Files{Certificate: inFolder(folder, t.Certificate), Key: inFolder(folder, t.Key)}
 	}
@@ -102,8 +108,12 @@ func offered(protocol string) []string {
 	return []string{protocol}
 }
 
-// secured says in words how TLS is spoken, "" where no endpoint wants it.
+// secured says in words how TLS is spoken, "" where no endpoint wants it. A file and an
+// HTTP server may tell any day that one does.
 func secured(u *config.Upstream) string {
+	if d := u.Discovery; d != nil && (d.Scheme == "https" || d.File != "" || d.HTTP != nil) {
+		return fmt.Sprintf("%+v", u.TLS)
+	}
 	for _, e := range u.Endpoints {
 		if e.URL.Secure() {
 			return fmt.Sprintf("%+v", u.TLS)
@@ -119,6 +129,9 @@ func (r *Result) Refresh() {
 		if u.origin != nil {
 			u.origin.Refresh()
 		}
+		if u.teller != nil {
+			u.teller.Refresh()
+		}
 	}
 }
 
@@ -133,11 +146,17 @@ func (b *build) reuseUpstream(from *config.Upstream) *sharedUpstream {
 	if old.from == from {
 		return old
 	}
-	c := upstreamConfig(from)
+	c := b.upstreamConfig(from)
 	if !old.Made().Equal(&c) {
 		return nil
 	}
 	return old
+}
+
+func (b *build) upstreamConfig(u *config.Upstream) upstream.Config {
+	c := upstreamConfig(u)
+	c.Discovery = discoveryWords(u.Discovery, filepath.Dir(b.doc.Main))
+	return c
 }
 
 func upstreamConfig(u *config.Upstream) upstream.Config {

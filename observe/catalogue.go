@@ -82,6 +82,13 @@ var (
 	upstreamConnections = Metric{Name: "sluice_upstream_connections", Kind: KindGauge, Labels: []string{"upstream", "endpoint", "state"}, Limit: 10_000,
 		Help: "Connections to origins by endpoint; active ones carry a request, idle ones wait in the pool."}
 
+	discoveryUpdates = Metric{Name: "sluice_discovery_updates_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Lists of endpoints that a source told and that were other than the one before."}
+	discoveryFaults = Metric{Name: "sluice_discovery_faults_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Faults of sources of endpoints; one that lasts counts once."}
+	discoveryAge = Metric{Name: "sluice_discovery_age_seconds", Kind: KindGauge, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Time since the source of endpoints last had a good list, changed or not; nothing before its first."}
+
 	problems = Metric{Name: "sluice_problems_total", Kind: KindCounter, Labels: []string{"code", "source"}, Limit: maxProblems,
 		Help: "Exchanges that ended with a problem, by its code and by who is to blame."}
 	policyVerdicts = Metric{Name: "sluice_policy_verdicts_total", Kind: KindCounter, Labels: []string{"policy", "verdict"},
@@ -118,7 +125,7 @@ func Catalogue() []Metric {
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads, handovers,
 		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, certificateLeft, certificateProblems,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
-		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections,
+		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, discoveryUpdates, discoveryFaults, discoveryAge,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,
 		processCPU, processResident, processFDs, processMaxFDs, processStart,
 		goGoroutines, goHeap, goMemory, goGCCycles,

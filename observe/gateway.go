@@ -163,6 +163,35 @@ func (g *Gateway) Connections(read func(emit func(upstream, endpoint string, act
 	})
 }
 
+// Discovery is how one upstream's source of endpoints does.
+type Discovery struct {
+	Upstream        string
+	Updates, Faults uint64
+	Good            time.Time // when it last had a good list; zero: never
+}
+
+// Discoveries says who knows the sources of endpoints. read is called on the goroutine
+// that writes the metrics out.
+func (g *Gateway) Discoveries(read func() []Discovery) {
+	tell := func(m *Metric, value func(d *Discovery) float64) {
+		g.registry.collector(m, func(emit func(float64, ...string)) {
+			for _, d := range read() {
+				if v := value(&d); v >= 0 {
+					emit(v, d.Upstream)
+				}
+			}
+		})
+	}
+	tell(&discoveryUpdates, func(d *Discovery) float64 { return float64(d.Updates) })
+	tell(&discoveryFaults, func(d *Discovery) float64 { return float64(d.Faults) })
+	tell(&discoveryAge, func(d *Discovery) float64 {
+		if d.Good.IsZero() {
+			return -1
+		}
+		return max(0, time.Since(d.Good).Seconds())
+	})
+}
+
 // Certificates says who knows the certificates of listeners. read is called on the
 // goroutine that writes the metrics out.
 func (g *Gateway) Certificates(read func(emit func(listener, source string, seconds float64))) {

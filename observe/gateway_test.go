@@ -30,6 +30,9 @@ func fill(r *Registry) *Gateway {
 		}
 	}
 	g.CertificateProblems(func(emit func(listener string, number int)) { emit("secure", 2) })
+	g.Discoveries(func() []Discovery {
+		return []Discovery{{Upstream: "orders", Updates: 3, Faults: 1, Good: time.Now()}, {Upstream: "new"}}
+	})
 	g.Certificates(func(emit func(listener, source string, seconds float64)) { emit("secure", "api.pem", 86400) })
 	x := sampleExchange()
 	g.Route("orders").Done(x)
@@ -62,6 +65,10 @@ func TestGatewayMetrics(t *testing.T) {
 		`sluice_config_info{hash="sha256:abc"} 1` + "\n",
 		"sluice_config_applied_timestamp_seconds 1.7000000015e+09\n",
 		`sluice_config_reloads_total{result="failure"} 1` + "\n",
+		`sluice_discovery_updates_total{upstream="orders"} 3` + "\n",
+		`sluice_discovery_updates_total{upstream="new"} 0` + "\n",
+		`sluice_discovery_faults_total{upstream="orders"} 1` + "\n",
+		`sluice_discovery_age_seconds{upstream="orders"} `,
 		`sluice_config_reloads_total{result="success"} 1` + "\n",
 		`sluice_handovers_total{result="taken"} 1` + "\n",
 		`sluice_handovers_total{result="given"} 2` + "\n",

@@ -91,6 +91,11 @@ func (e *Endpoint) Connections() (open, idle int) {
 	return open, idle
 }
 
+// config is what the endpoint was made of.
+func (e *Endpoint) config() EndpointConfig {
+	return EndpointConfig{Address: e.address, Secure: e.secure, Weight: e.weight, Zone: e.zone, Priority: e.priority}
+}
+
 // same says whether a configuration is that of this endpoint.
 func (e *Endpoint) same(c *EndpointConfig) bool {
 	return e.address == c.Address && e.weight == max(c.Weight, 1) && e.zone == c.Zone && e.priority == c.Priority && e.secure == c.Secure

@@ -53,6 +53,8 @@ type Config struct {
 
 	Protocol Protocol
 	TLS      string // what Secure was given, in words: for Equal
+
+	Discovery string // what Discover was given, in words: for Equal
 }
 
 // Protocol is what the origins speak.
@@ -145,6 +147,8 @@ type Upstream struct {
 	breaker  *breaker.Breaker // nil without
 	outliers *outlier.Set     // nil without
 	active   atomic.Int64     // exchanges under way, at all endpoints
+
+	discovered *discovered // nil where the endpoints are configured
 
 	tasks []func(context.Context) // what goes on beside the exchanges
 	start sync.Once

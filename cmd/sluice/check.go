@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +96,16 @@ func (r *report) print(p *paint, result *compile.Result) {
 		return
 	}
 	d := result.Document
-	line := p.green("ok:") + " " + counted(len(d.Routes), "route") + ", " + counted(len(d.Upstreams), "upstream") + ", " + counted(len(d.Listeners), "listener")
+	upstreams, discovered := counted(len(d.Upstreams), "upstream"), 0
+	for _, u := range d.Upstreams {
+		if u.Value.Discovery != nil {
+			discovered++
+		}
+	}
+	if discovered > 0 {
+		upstreams += fmt.Sprintf(" (%d with discovery)", discovered)
+	}
+	line := p.green("ok:") + " " + counted(len(d.Routes), "route") + ", " + upstreams + ", " + counted(len(d.Listeners), "listener")
 	if len(r.Warnings) > 0 {
 		line += ", " + counted(len(r.Warnings), "warning")
 	}

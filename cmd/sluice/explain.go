@@ -134,6 +134,7 @@ type upstreamInPlace struct {
 	Protocol  string   `json:"protocol"`
 	Balance   string   `json:"balance"`
 	Endpoints []string `json:"endpoints"`
+	Discovery string   `json:"discovery,omitempty"`
 	Timeouts  string   `json:"timeouts"`
 	Retry     string   `json:"retry"`
 }
@@ -201,7 +202,11 @@ func (e *explanation) printTarget(p *paint) {
 		p.labelled("upgrades", strings.Join(e.Upgrades, ", "))
 	}
 	for _, u := range e.Target.Upstreams {
-		p.labelled("upstream", u.place.String(), u.Balance+" over "+strings.Join(u.Endpoints, ", ")+protocolWords(u.Protocol), u.Timeouts, u.Retry)
+		over := strings.Join(u.Endpoints, ", ")
+		if u.Discovery != "" {
+			over = "the endpoints that are discovered: " + u.Discovery
+		}
+		p.labelled("upstream", u.place.String(), u.Balance+" over "+over+protocolWords(u.Protocol), u.Timeouts, u.Retry)
 	}
 }
 

@@ -115,6 +115,9 @@ func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPla
 func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	u := item.Value
 	d := upstreamInPlace{place: placeOf(item, upstreamName), Protocol: u.Protocol, Balance: u.Balance.Method}
+	if u.Discovery != nil {
+		d.Discovery = u.Discovery.Words()
+	}
 	for _, e := range u.Endpoints {
 		d.Endpoints = append(d.Endpoints, endpointWords(&e))
 	}

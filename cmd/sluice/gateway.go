@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-gateway/sluice/observe"
 	"github.com/sluice-gateway/sluice/policies"
 	"github.com/sluice-gateway/sluice/targets"
+	"github.com/sluice-gateway/sluice/upstream"
 )
 
 // gateway is everything that runs, put together.
@@ -56,6 +57,7 @@ func newGateway(logger *slog.Logger) *gateway {
 		Logger:   logger,
 	})
 	g.metrics.Connections(g.eachEndpoint)
+	g.metrics.Discoveries(g.discoveries)
 	g.metrics.Certificates(g.sockets.Certificates)
 	g.metrics.CertificateProblems(g.sockets.CertificateProblems)
 	return g
@@ -87,6 +89,7 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	for _, u := range next.Upstreams {
 		u.Start()
 	}
+	g.awaitEndpoints(next.Upstreams)
 	g.revision++
 	next.Snapshot.Revision = g.revision
 	next.Snapshot.Log = log.use()
@@ -101,6 +104,17 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	g.applied.Store(next)
 	g.settled(next, before, time.Since(began), pace)
 	return nil
+}
+
+// awaitEndpoints gives discovery the time that its configuration allows: all upstreams
+// together wait no longer than the most patient one. Without endpoints an upstream
+// answers 503 until its source tells some; the gateway as a whole is ready.
+func (g *gateway) awaitEndpoints(upstreams []*upstream.Upstream) {
+	for _, u := range upstreams {
+		if !u.Await() {
+			g.logger.Warn("an upstream has no endpoints yet", "upstream", u.Name())
+		}
+	}
 }
 
 // open opens what the configuration wants to have open. Nothing is in use yet.

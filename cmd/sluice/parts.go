@@ -157,9 +157,28 @@ func (g *gateway) status() admin.Status {
 				Open: open, Idle: idle, Active: e.Active(),
 			})
 		}
+		if d, ok := u.Discovered(); ok {
+			shown.Discovery = &admin.Discovery{
+				Source: d.Source, Updates: d.Updates, Faults: d.Faults, LastGood: d.Good, Failing: d.Failing, LastFault: d.Fault, LastFaultAt: d.FaultAt,
+			}
+		}
 		s.Upstreams = append(s.Upstreams, shown)
 	}
 	return s
+}
+
+// discoveries feeds the metrics of the sources of endpoints.
+func (g *gateway) discoveries() (all []observe.Discovery) {
+	applied := g.applied.Load()
+	if applied == nil {
+		return nil
+	}
+	for _, u := range applied.Upstreams {
+		if d, ok := u.Discovered(); ok {
+			all = append(all, observe.Discovery{Upstream: u.Name(), Updates: d.Updates, Faults: d.Faults, Good: d.Good})
+		}
+	}
+	return all
 }
 
 // eachEndpoint feeds the metric of connections to origins.

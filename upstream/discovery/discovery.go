@@ -31,6 +31,15 @@ type Source interface {
 	String() string
 }
 
+// Note is a fault of a list that is taken all the same: something in it was passed
+// over.
+type Note struct{ Err error }
+
+func (n *Note) Error() string { return n.Err.Error() }
+
+// Unwrap is what was passed over.
+func (n *Note) Unwrap() error { return n.Err }
+
 // Limits of what a source may tell.
 const (
 	MaxEndpoints = 10_000   // of one list; a longer one is refused

@@ -50,6 +50,12 @@ func (f *File) Watch(ctx context.Context, send func([]Endpoint), fault func(erro
 	}
 }
 
+// Read reads the file once, for a look at it in advance.
+func (f *File) Read() ([]Endpoint, error) {
+	r, err := (&fileState{file: f}).look()
+	return r.list, err
+}
+
 // fileState is what is known of the file.
 type fileState struct {
 	file  *File

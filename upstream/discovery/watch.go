@@ -65,7 +65,7 @@ func (w *watcher) took(r round, err error) time.Duration {
 	}
 	switch {
 	case r.note != nil:
-		w.complain(&w.noted, r.note)
+		w.complain(&w.noted, &Note{r.note})
 	case !r.same:
 		w.noted = ""
 	}
