@@ -179,9 +179,9 @@ func (c *ClientConn) send(x *message.Exchange, req *message.Request, head []byte
 	if ok = ok && small.Length() <= int64(cap(head)-len(head)); !ok && !c.Quiet() {
 		return c.failure(errNotQuiet, false, false) // Before anything of the body is taken.
 	}
-	first, whole, err := firstChunk(req.Body, req.Body.Length())
+	first, whole, err := message.FirstChunk(req.Body)
 	if err != nil {
-		return &Failure{Problem: bodyProblem(err)}
+		return &Failure{Problem: message.BodyProblem(err)}
 	}
 	if whole {
 		req.Hold(first)
@@ -201,31 +201,6 @@ func (c *ClientConn) sendAndAwait(x *message.Exchange, out []byte) *Failure {
 	}
 	c.stream.put(n)
 	return nil
-}
-
-// firstChunk takes what is there of a body without waiting, and says whether it is
-// all.
-func firstChunk(b message.Body, length int64) (first []byte, whole bool, err error) {
-	ready, ok := b.(message.Ready)
-	if !ok || !ready.Ready() {
-		return nil, length == 0, nil
-	}
-	first, err = b.Next()
-	if err == io.EOF { // An empty body that announced a length, or none, is the upload's affair.
-		return nil, length == 0, nil
-	}
-	return first, length >= 0 && int64(len(first)) == length, err
-}
-
-// bodyProblem says why a request's body could not be read.
-func bodyProblem(err error) *message.Problem {
-	if p, ok := err.(*message.Problem); ok {
-		return p
-	}
-	if err == message.ErrBodyTooLarge {
-		return message.RequestTooLarge
-	}
-	return message.BadRequestBody.WithDetail(err.Error())
 }
 
 // failure turns an error of the socket into its problem.

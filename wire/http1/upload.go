@@ -91,7 +91,7 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole bool) {
 			break
 		}
 		if err != nil {
-			u.fail(bodyProblem(err))
+			u.fail(message.BodyProblem(err))
 			return
 		}
 	}

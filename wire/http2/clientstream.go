@@ -333,7 +333,7 @@ func (u *upload) copy() *message.Problem {
 			break
 		}
 		if err != nil {
-			return bodyProblem(err)
+			return message.BodyProblem(err)
 		}
 	}
 	if u.length >= 0 && u.sent != u.length {
@@ -362,15 +362,4 @@ func uploadFailed(err error) *message.Problem {
 		return errUploadStalled
 	}
 	return nil
-}
-
-// bodyProblem says why a request's body could not be read.
-func bodyProblem(err error) *message.Problem {
-	if p, ok := err.(*message.Problem); ok {
-		return p
-	}
-	if err == message.ErrBodyTooLarge {
-		return message.RequestTooLarge
-	}
-	return message.BadRequestBody.WithDetail(err.Error())
 }

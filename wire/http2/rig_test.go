@@ -9,36 +9,16 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/leaktest"
 	"github.com/sluice-gateway/sluice/message"
 )
 
 // TestMain sees that no goroutine of this package outlives the tests.
-func TestMain(m *testing.M) {
-	code := m.Run()
-	for deadline := time.Now().Add(5 * time.Second); code == 0; runtime.Gosched() {
-		stacks := make([]byte, 1<<20)
-		stacks = stacks[:runtime.Stack(stacks, true)]
-		left := 0
-		for _, stack := range strings.Split(string(stacks), "\n\n") {
-			if strings.Contains(stack, "wire/http2.") && !strings.Contains(stack, "http2.TestMain") {
-				left++
-			}
-		}
-		if left == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			_, _ = os.Stderr.WriteString("goroutines are left:\n" + string(stacks) + "\n")
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(leaktest.Main(m, "wire/http2")) }
 
 // handlerFunc is a message.Handler.
 type handlerFunc func(x *message.Exchange)

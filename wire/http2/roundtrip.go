@@ -2,7 +2,6 @@ package http2
 
 import (
 	"errors"
-	"io"
 
 	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
@@ -58,9 +57,9 @@ func WantsHTTP1(cause error) bool { return cause == ResetError{HTTP11Required} }
 // that is not there as a whole is sent by another goroutine, which has ended when the body of the
 // answer is closed.
 func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) *Failure {
-	first, whole, err := firstChunk(req)
+	first, whole, err := message.FirstChunk(req.Body)
 	if err != nil {
-		return &Failure{Problem: bodyProblem(err)}
+		return &Failure{Problem: message.BodyProblem(err)}
 	}
 	if whole && req.Body != nil {
 		req.Hold(first)
@@ -92,23 +91,6 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 		return failure
 	}
 	return nil
-}
-
-// firstChunk takes what is there of a body without waiting, and says whether it is all.
-func firstChunk(req *message.Request) (first []byte, whole bool, err error) {
-	if req.Body == nil {
-		return nil, true, nil
-	}
-	length := req.Body.Length()
-	ready, ok := req.Body.(message.Ready)
-	if !ok || !ready.Ready() {
-		return nil, length == 0, nil
-	}
-	first, err = req.Body.Next()
-	if err == io.EOF {
-		return nil, length == 0, nil
-	}
-	return first, length >= 0 && int64(len(first)) == length, err
 }
 
 // openStream sends the head, and a body that is there as a whole. Numbers rise in the order in which
