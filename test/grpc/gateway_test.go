@@ -38,6 +38,18 @@ routes:
   - { name: h2c, match: { host: h2c.example.com, path: "/**" }, upstream: h2c }
   - { name: h2, match: { host: h2.example.com, path: "/**" }, upstream: h2 }
   - { name: gone, match: { host: gone.example.com, path: "/**" }, upstream: gone }
+  - name: web
+    match: { host: web.example.com, path: "/**" }
+    policies: [{ grpc_web: {} }]
+    upstream: h2c
+  - name: weblocked
+    match: { host: weblocked.example.com, path: "/**" }
+    policies: [{ ip_rules: { allow: ["192.0.2.1"] } }, { grpc_web: {} }]
+    upstream: h2c
+  - name: webgone
+    match: { host: webgone.example.com, path: "/**" }
+    policies: [{ grpc_web: {} }]
+    upstream: gone
   - name: locked
     match: { host: locked.example.com, path: "/**" }
     policies: [{ ip_rules: { allow: ["192.0.2.1"] } }]
