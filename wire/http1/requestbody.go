@@ -3,6 +3,7 @@ package http1
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -68,16 +69,28 @@ func (c *serverConn) LendBody() {
 	c.lent = true
 }
 
-// StopBody implements message.Wire.
+// StopBody implements message.Wire. What is left of the body is often no more than its end, on
+// its way already: a read that is waiting gets a moment for it, because a read that is
+// interrupted costs the connection.
 func (c *serverConn) StopBody() {
 	c.stopped.Store(true)
-	c.stream.sock.interruptRead()
+	_ = c.stream.sock.nc.SetReadDeadline(time.Now().Add(stopGrace))
 }
 
-// ReturnBody implements message.Wire.
+// stopGrace is that moment.
+const stopGrace = 50 * time.Millisecond
+
+// ReturnBody implements message.Wire. A body that was stopped between two reads has lost
+// nothing: what is left of it is seen to when the exchange ends.
 func (c *serverConn) ReturnBody() {
 	c.lent = false
-	if c.stopped.Load() {
-		c.closing = true
+	if !c.stopped.Load() {
+		return
 	}
+	if err := c.body.err; err != nil && err != io.EOF {
+		c.closing = true
+		return
+	}
+	c.stopped.Store(false)
+	c.stream.sock.setReadBy(clock() + int64(c.limits.BodyTimeout))
 }
