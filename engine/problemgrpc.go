@@ -74,26 +74,30 @@ func newCall(req *message.Request, contentType string) call {
 // problem's status instead of the 200 that is sent.
 func answerGRPC(x *message.Exchange, c call, problem *message.Problem) {
 	code, text := grpcCode(problem.Status), grpcText(problem)
-	told := appendPercent(nil, text)
-	details := base64.RawStdEncoding.EncodeToString(appendStatus(nil, code, text, problem, x.Facts.RequestID))
+	told := []message.Field{{Name: "grpc-status", Value: strconv.Itoa(code)}, {Name: "grpc-message", Value: string(appendPercent(nil, text))}}
+	// At its deadline a client ends the call itself, and knows no details: which of the two was
+	// quicker shall not matter to a program.
+	if problem.Code != message.DeadlineExceeded.Code {
+		details := appendStatus(nil, code, text, problem, x.Facts.RequestID)
+		told = append(told, message.Field{Name: "grpc-status-details-bin", Value: base64.RawStdEncoding.EncodeToString(details)})
+	}
 	x.Response.Status, x.Response.Shown = 200, problem.Status
-	h := &x.Response.Header
-	h.Set("Content-Type", c.media)
-	if c.form != grpcweb.GRPC {
-		body, at := grpcweb.BeginTrailer(nil)
-		body = grpcweb.AppendField(body, "grpc-status", strconv.Itoa(code))
-		body = grpcweb.AppendField(body, "grpc-message", string(told))
-		body = grpcweb.AppendField(body, "grpc-status-details-bin", details)
-		body = grpcweb.EndTrailer(body, at)
-		if c.form == grpcweb.Text {
-			body = grpcweb.AppendText(nil, body)
+	x.Response.Header.Set("Content-Type", c.media)
+	if c.form == grpcweb.GRPC {
+		for _, f := range told {
+			x.Response.Header.Set(f.Name, f.Value)
 		}
-		x.Response.SetBody(body)
 		return
 	}
-	h.Set("grpc-status", strconv.Itoa(code))
-	h.Set("grpc-message", string(told))
-	h.Set("grpc-status-details-bin", details)
+	body, at := grpcweb.BeginTrailer(nil)
+	for _, f := range told {
+		body = grpcweb.AppendField(body, f.Name, f.Value)
+	}
+	body = grpcweb.EndTrailer(body, at)
+	if c.form == grpcweb.Text {
+		body = grpcweb.AppendText(nil, body)
+	}
+	x.Response.SetBody(body)
 }
 
 // maxGRPCText is how much is told of what went wrong, in bytes: some clients refuse heads
