@@ -369,7 +369,8 @@ func (c *ClientConn) fillBody() error {
 			return c.malformed("a line of the body's framing is too long")
 		}
 	}
-	c.allowRead(clock(), c.limits.BodyTimeout)
+	now := clock()
+	c.allowRead(now, c.limits.BodyTimeout)
 	// The client's part may have failed before the deadline was moved.
 	if p := c.uploadProblem(); p != nil {
 		return p
@@ -388,6 +389,8 @@ func (c *ClientConn) fillBody() error {
 	switch {
 	case c.cancelled.Load():
 		return message.ClientGone
+	case isTimeout(err) && c.upload != nil && c.wroteSince(now) && !c.expired(clock()):
+		return c.fillBody() // Only the origin is silent.
 	case err == io.EOF && c.body.kind == untilClose:
 		return io.EOF
 	case isTimeout(err) && c.expired(clock()):

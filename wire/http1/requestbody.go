@@ -20,21 +20,30 @@ func (c *serverConn) fillBody() error {
 		c.stream.grow()
 	}
 	now := clock()
-	if c.discardBy != 0 {
+	// A request whose answer has begun is a conversation: how fast the client speaks is its own
+	// affair.
+	answering := c.answering.Load()
+	switch {
+	case c.discardBy != 0:
 		c.stream.sock.setReadBy(c.discardBy)
-	} else {
+	case answering:
+		c.stream.sock.allowRead(now, max(longestSilence, c.limits.BodyTimeout))
+	default:
 		c.stream.sock.allowRead(now, c.limits.BodyTimeout)
 	}
 	if c.stopped.Load() { // StopBody may have come before the deadline was moved.
 		return message.ClientGone
 	}
-	if c.tooSlow() {
+	if !answering && c.tooSlow() {
 		return message.RequestBodyTooSlow
 	}
 	n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
 	if err != nil {
 		switch {
 		case isTimeout(err) && !c.stopped.Load():
+			if !answering && c.answering.Load() { // It has begun meanwhile.
+				return c.fillBody()
+			}
 			return message.RequestBodyTooSlow
 		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
 			return message.BadRequestBody.WithDetail("the request body ended early")
@@ -47,6 +56,10 @@ func (c *serverConn) fillBody() error {
 	}
 	return nil
 }
+
+// longestSilence is how long a client may be silent once its answer has begun. What is silent on both sides
+// is ended by the limits of the answer, long before.
+const longestSilence = time.Hour
 
 // tooSlow says that a client keeps a body going by single bytes. Only the time that
 // we waited for it counts, not the time that the origin took to read.

@@ -234,6 +234,9 @@ func brokenBody(err error) error {
 // flush writes; a client that does not read for too long is given up.
 func (c *serverConn) flush(a, b []byte) error {
 	c.started = true
+	if c.lent && !c.answering.Load() {
+		c.answering.Store(true)
+	}
 	c.stream.sock.allowWrite(clock(), c.limits.WriteTimeout)
 	n, err := c.stream.sock.write(a, b)
 	c.bytesOut += int64(n)

@@ -158,11 +158,13 @@ type serverConn struct {
 	joint  atomic.Pointer[tunnel.Joint]
 
 	// This exchange.
-	framing   framing
-	started   bool // the head of the answer is on its way
-	closing   bool // no further request on this connection
-	expects   bool // the client waits for 100 before it sends its body
-	lent      bool // another goroutine reads the body
+	framing framing
+	started bool // the head of the answer is on its way
+	closing bool // no further request on this connection
+	expects bool // the client waits for 100 before it sends its body
+	lent    bool // another goroutine reads the body
+	// answering says that the answer has begun while another goroutine reads the request's body.
+	answering atomic.Bool
 	stopped   atomic.Bool
 	openEnded bool  // only the connection's end will tell the end of the answer
 	discardBy int64 // clock until which an unwanted body is read; 0 is none
@@ -370,6 +372,9 @@ func (c *serverConn) exchange(head headText, problem *message.Problem) {
 	x.Times.Started = time.Now()
 	c.started, c.closing, c.expects, c.lent, c.openEnded = false, false, false, false, false
 	c.bytesOut, c.tunnelIn, c.waited, c.discardBy = 0, 0, 0, 0
+	if c.answering.Load() {
+		c.answering.Store(false)
+	}
 	c.framing = framing{}
 	if problem == nil {
 		problem = parseRequest(head.text, head.first, x, &c.framing)

@@ -118,7 +118,9 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole bool) {
 
 func (u *upload) write(out, chunk []byte, framed bool) error {
 	c := u.conn
-	c.allowWrite(clock())
+	now := clock()
+	c.lastWrite.Store(now)
+	c.allowWrite(now)
 	if !framed {
 		_, err := c.stream.sock.write(out, chunk)
 		return err

@@ -183,7 +183,7 @@ func (s *clientStream) Next() ([]byte, error) {
 	chunk, state := s.next(false, 0)
 	if state == recvNothing {
 		s.wire.Await(s)
-		chunk, state = s.next(true, s.conn.limits.BodyTimeout)
+		chunk, state = s.awaitNext()
 		s.wire.Arrived()
 	}
 	switch state {
@@ -195,6 +195,26 @@ func (s *clientStream) Next() ([]byte, error) {
 		s.bodyErr = s.bodyProblem(state)
 	}
 	return nil, s.bodyErr
+}
+
+// awaitNext waits for more of the body. An origin that is silent while the client speaks is not too late.
+func (s *clientStream) awaitNext() (chunk []byte, state recvState) {
+	for {
+		s.link.mu.Lock()
+		sent := s.sent
+		s.link.mu.Unlock()
+		chunk, state = s.next(true, s.conn.limits.BodyTimeout)
+		if state != recvTooLate {
+			return chunk, state
+		}
+		s.link.mu.Lock()
+		silent := s.sent == sent
+		s.link.mu.Unlock()
+		if silent {
+			return chunk, state
+		}
+		s.forgive()
+	}
 }
 
 // bodyProblem says why the body did not come to its end.

@@ -17,7 +17,8 @@ type serverStream struct {
 	x    message.Exchange
 	body requestBody
 
-	started   bool // the head of the answer is on its way
+	started   bool // the head of the answer is on its way; written with the lock of the link
+	call      bool // it is a gRPC call
 	aborted   bool
 	expects   bool // the client waits for 100 before it sends its body
 	tunnelled bool // an extended CONNECT
@@ -35,7 +36,7 @@ var serverStreams = sync.Pool{New: func() any { return new(serverStream) }}
 func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headBytes int64, endStream bool) {
 	s.stream.init(&c.link, id)
 	s.conn = c
-	s.started, s.aborted, s.expects, s.tunnelled = false, false, false, false
+	s.started, s.call, s.aborted, s.expects, s.tunnelled = false, false, false, false, false
 	s.bytesOut, s.headBytes, s.waited, s.bodyBytes = 0, headBytes, 0, 0
 	s.bodyErr = nil
 	s.headSeen = true
@@ -57,6 +58,7 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headByte
 		s.body.stream = s
 		s.body.length = h.Length
 		s.expects = h.Expect != ""
+		s.call = message.IsGRPC(&x.Request)
 		x.Request.ExpectContinue = s.expects
 		x.Request.Body = &s.body
 	}
@@ -157,16 +159,44 @@ func (s *serverStream) awaitBody() ([]byte, recvState) {
 		s.sendContinue()
 	}
 	limits := s.conn.limits
-	if limits.MinimumBodyRate == 0 {
-		return s.next(true, limits.BodyTimeout)
+	for {
+		limit, spared := s.patience()
+		if !spared && limits.MinimumBodyRate > 0 && s.tooSlow() {
+			return nil, recvTooLate
+		}
+		began := clock()
+		chunk, state := s.next(true, limit)
+		if limits.MinimumBodyRate > 0 {
+			s.waited += clock() - began
+		}
+		if state == recvTooLate {
+			if longer, _ := s.patience(); longer > limit { // The answer has begun meanwhile.
+				s.forgive()
+				continue
+			}
+		}
+		return chunk, state
 	}
-	if s.tooSlow() {
-		return nil, recvTooLate
+}
+
+// longestSilence is how long a client may be silent once its answer has begun. What is silent on both sides
+// is ended by the limits of the answer, long before.
+const longestSilence = time.Hour
+
+// patience is how long the client may be silent. A request whose answer has begun is a conversation, and so is
+// a call of gRPC: how fast the client speaks is its own affair, and spared says so.
+func (s *serverStream) patience() (limit time.Duration, spared bool) {
+	s.link.mu.Lock()
+	started := s.started
+	s.link.mu.Unlock()
+	limits := s.conn.limits
+	switch {
+	case started:
+		return max(longestSilence, limits.BodyTimeout), true
+	case s.call:
+		return max(limits.IdleTimeout, limits.BodyTimeout), true
 	}
-	began := clock()
-	chunk, state := s.next(true, limits.BodyTimeout)
-	s.waited += clock() - began
-	return chunk, state
+	return limits.BodyTimeout, false
 }
 
 // tooSlow says that a client keeps a body going by single bytes. Only the time that

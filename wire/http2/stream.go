@@ -24,8 +24,9 @@ type stream struct {
 	// counted from the peer's SETTINGS_INITIAL_WINDOW_SIZE, so that a change of
 	// that costs nothing here (RFC 9113 §6.9.2).
 	sendUsed int64
-	sendEnd  bool // END_STREAM was sent
-	counted  bool // among link.open
+	sent     int64 // bytes of bodies, ever
+	sendEnd  bool  // END_STREAM was sent
+	counted  bool  // among link.open
 
 	client *clientStream // whose stream it is, on the client's end
 	length int64         // announced length of the body of an answer
@@ -66,7 +67,7 @@ func (s *stream) init(l *link, id uint32) {
 	s.reset, s.resetByUs, s.resetCode, s.why = false, false, 0, ""
 	s.resetByPeer, s.unprocessed, s.length = false, false, -1
 	s.sendBy, s.recvBy, s.stallBy, s.sendLate, s.recvLate, s.tight = 0, 0, 0, false, false, false
-	s.deadline, s.expired = 0, false
+	s.deadline, s.expired, s.sent = 0, false, 0
 	s.lastFrame, s.lastSwap = -1, 0
 	s.woken, s.joint = false, nil
 	s.waiting.clear()
@@ -176,6 +177,7 @@ func (s *stream) appendData(p []byte) {
 	l.writer.out = append(out, p...)
 	s.stallBy = 0
 	s.sendUsed += int64(len(p))
+	s.sent += int64(len(p))
 	l.sendWindow -= int64(len(p))
 	l.floods.expectReads(len(p))
 	l.floods.earn(FloodPing, 1)
