@@ -178,6 +178,7 @@ func http2Limits(l *config.Listener) http2.Limits {
 		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
 		HeaderFields:    l.Limits.HeaderFields,
 		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),
+		Requests:        l.Limits.RequestsPerConnection,
 		MinimumBodyRate: l.MinimumBodyRate.Bytes(),
 		HeadTimeout:     l.Timeouts.Head.Std(),
 		IdleTimeout:     l.Timeouts.Idle.Std(),

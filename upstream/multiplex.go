@@ -64,6 +64,9 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 		if http2.WantsHTTP1(f.Cause) || http2.NoTunnels(f.Cause) {
 			return failure
 		}
+		if try == 0 && failure.Sent && conn.Used() > 1 && http2.Lost(f.Cause) && diedUnused(failure, req) && req.Rewind() && !x.Wire().Gone() {
+			continue // As over HTTP/1.1: it may have been closed before the request arrived.
+		}
 		if failure.Sent || !req.Rewind() || x.Wire().Gone() || try == multiplexTries {
 			return failure
 		}

@@ -11,6 +11,7 @@ type Limits struct {
 	TrailerBytes  int // of a trailer section; default 8 KiB
 	Target        int // bytes of :path, answer 414; default 8 KiB
 	Continuations int // CONTINUATION frames of one head; default 16
+	Requests      int // per connection, which is drained behind the last; 0 is no limit
 
 	FrameSize        int // longest payload that a client may send, 16 KiB to 1 MiB; default 16 KiB
 	StreamWindow     int // bytes of one body that may wait for us to take them, at least 65,535; default 256 KiB

@@ -48,6 +48,9 @@ var (
 // offer over HTTP/2 (RFC 8441 §3).
 func NoTunnels(cause error) bool { return cause == errNoTunnels }
 
+// Lost says that the connection ended under an exchange, which nobody has reset.
+func Lost(cause error) bool { return cause == errClosed }
+
 // WantsHTTP1 says that the origin has not processed a request because it wants it over HTTP/1.1
 // (RFC 9113 §7).
 func WantsHTTP1(cause error) bool { return cause == ResetError{HTTP11Required} }
@@ -338,6 +341,7 @@ func (s *clientStream) deliver(req *message.Request, resp *message.Response) *Fa
 	resp.Status = s.status
 	resp.Header.CopyFrom(&s.fields)
 	resp.Length = s.length
+	resp.Early = s.uploading && (s.in.ended || s.status >= 400)
 	done := s.in.ended && !s.in.waiting()
 	bodiless := !message.BodyAllowed(s.method, s.status)
 	if s.tunnel && s.status/100 == 2 {

@@ -133,6 +133,7 @@ type serverConn struct {
 	client message.Client
 
 	// Guarded by the lock of the link.
+	taken     int // streams, ever
 	running   int // exchanges whose goroutine has not ended
 	drainStep drainStep
 	drainFrom int64  // clock of the first step
@@ -218,10 +219,15 @@ func (c *serverConn) readPreface(f **fault) bool {
 
 // drain is the first step.
 func (c *serverConn) drain() {
+	c.link.leaveTunnels()
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	c.warn()
+}
+
+// warn asks for no further streams; the lock is held.
+func (c *serverConn) warn() {
 	l := &c.link
-	l.leaveTunnels()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if c.drainStep != notDraining || l.closed || l.failing {
 		return
 	}
@@ -334,6 +340,9 @@ func (c *serverConn) enter(id uint32) (there bool, e entry) {
 	}
 	l.reader.lastStream.Store(id)
 	c.running++ // A drain that comes now waits for it.
+	if c.taken++; c.taken == c.limits.Requests {
+		c.warn()
+	}
 	if l.open >= c.limits.Streams {
 		return false, entryRefused
 	}
