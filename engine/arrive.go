@@ -11,8 +11,9 @@ import (
 
 // arrive makes of what a client sent what the rest of the gateway may believe:
 // the path in its normal form, the client's address, and a header from which
-// everything is gone that only we may say. It comes before anything is added.
-func (p *passage) arrive() bool {
+// everything is gone that only we may say. It comes before anything is added. ignored,
+// unless it is nil, is told of each field that is left out.
+func (p *passage) arrive(ignored func(name string, why Ignored)) bool {
 	x := p.x
 	listener := p.snapshot.listener(x.Client.Listener)
 	if listener == nil {
@@ -21,14 +22,41 @@ func (p *passage) arrive() bool {
 	if !p.normalize(listener) {
 		return false
 	}
-	forwarded := p.sift(listener)
+	forwarded := p.sift(listener, ignored)
 	if forwarded.looped {
 		x.Deny(message.LoopDetected)
 		return false
 	}
-	p.vouch(forwarded)
+	p.vouch(listener, forwarded)
 	return true
 }
+
+// Arrive makes of x what its arrival in a running gateway makes of it, for those who explain
+// what would happen; afterwards x has a problem if it goes no further. ignored is told of each field
+// that is left out.
+func (s *Snapshot) Arrive(x *message.Exchange, ignored func(name string, why Ignored)) {
+	// What Swap adds to a snapshot is not there yet.
+	seen := &Snapshot{Listeners: s.Listeners, vouched: newVouchedNames(s.Vouched)}
+	p := passage{engine: &Engine{name: "sluice-explained"}, snapshot: seen, x: x}
+	p.arrive(ignored)
+}
+
+// Ignored is why a field of a request goes no further.
+type Ignored uint8
+
+const (
+	kept Ignored = iota
+	// IgnoredUnderscore is for names with '_', which the listener drops.
+	IgnoredUnderscore
+	// IgnoredSpelling is for those that origins take for a field of a proxy, whoever sends them.
+	IgnoredSpelling
+	// IgnoredVouched is for names under which only the gateway speaks.
+	IgnoredVouched
+	// IgnoredUntrusted is for what only trusted proxies may say.
+	IgnoredUntrusted
+	// believed is for what a trusted proxy said: it is said anew.
+	believed
+)
 
 // grpcCall is how the client wants to hear of a refusal, whatever policies have made of
 // its request since.
@@ -84,33 +112,43 @@ type forwarded struct {
 // sift removes the fields that a client may not set, in one pass: names with '_'
 // (to many origins '_' and '-' are the same), names under which we vouch for
 // somebody, and what only a trusted proxy may say.
-func (p *passage) sift(listener *Listener) (f forwarded) {
+func (p *passage) sift(listener *Listener, ignored func(name string, why Ignored)) (f forwarded) {
 	x := p.x
 	f.trusted = trusts(listener.TrustedProxies, x.Client.Peer.Addr())
 	p.arrived = true
 	fields := x.Request.Header.Fields()
-	kept := 0
+	stay := 0
 	for i := range fields {
-		if p.keep(&fields[i], listener, &f) {
-			if kept != i {
-				fields[kept] = fields[i]
+		if why := p.weigh(&fields[i], listener, &f); why != kept {
+			if ignored != nil && why != believed {
+				ignored(fields[i].Name, why)
 			}
-			kept++
+			continue
 		}
+		if stay != i {
+			fields[stay] = fields[i]
+		}
+		stay++
 	}
-	if kept != len(fields) {
-		x.Request.Header.Truncate(kept)
+	if stay != len(fields) {
+		x.Request.Header.Truncate(stay)
 	}
 	return f
 }
 
-func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) bool {
+// weigh says whether a field is kept, and takes what f needs of it.
+func (p *passage) weigh(field *message.Field, listener *Listener, f *forwarded) Ignored {
 	name := field.Name
-	if strings.IndexByte(name, '_') >= 0 && (!listener.KeepUnderscores || saysWhoCalls(name)) {
-		return false
+	if strings.IndexByte(name, '_') >= 0 {
+		if !listener.KeepUnderscores {
+			return IgnoredUnderscore
+		}
+		if saysWhoCalls(name) {
+			return IgnoredSpelling
+		}
 	}
 	if p.snapshot.vouched.has(name) {
-		return false
+		return IgnoredVouched
 	}
 	switch len(name) {
 	case 3:
@@ -120,10 +158,10 @@ func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) b
 	case 9:
 		if message.EqualFold(name, "Forwarded") {
 			f.join(&f.hops, field.Value)
-			return false
+			return f.said()
 		}
 		if message.EqualFold(name, "X-Real-IP") {
-			return f.trusted
+			return f.passed()
 		}
 	case 12:
 		if p.contentType == "" && grpcweb.Begins(field.Value) && message.EqualFold(name, "Content-Type") {
@@ -132,27 +170,40 @@ func (p *passage) keep(field *message.Field, listener *Listener, f *forwarded) b
 	case 15:
 		if message.EqualFold(name, "X-Forwarded-For") {
 			f.join(&f.chain, field.Value)
-			return false
+			return f.said()
 		}
 	case 16:
 		if message.EqualFold(name, "X-Forwarded-Host") {
 			f.host = field.Value
-			return false
-		}
-		if message.EqualFold(name, "X-Forwarded-Port") {
-			return f.trusted
+			return f.said()
 		}
 	case 17:
 		if message.EqualFold(name, "X-Forwarded-Proto") {
 			f.proto = field.Value
-			return false
+			return f.said()
 		}
 	}
 	// Whatever else begins like this is believed by some origin.
 	if len(name) > 12 && (name[0]|0x20) == 'x' && name[1] == '-' && message.EqualFold(name[:12], "X-Forwarded-") {
-		return f.trusted
+		return f.passed()
 	}
-	return true
+	return kept
+}
+
+// said is for a field that vouch writes anew with what a trusted proxy said.
+func (f *forwarded) said() Ignored {
+	if f.trusted {
+		return believed
+	}
+	return IgnoredUntrusted
+}
+
+// passed is for a field that goes on as a trusted proxy has sent it.
+func (f *forwarded) passed() Ignored {
+	if f.trusted {
+		return kept
+	}
+	return IgnoredUntrusted
 }
 
 // join adds a list to what a trusted proxy said before, in the same field.
@@ -175,7 +226,7 @@ func saysWhoCalls(name string) bool {
 
 // vouch adds what the origin may believe: who the client is, how and under which
 // name it reached us, and that the request went through us (RFC 9110 §7.6.3).
-func (p *passage) vouch(f forwarded) {
+func (p *passage) vouch(listener *Listener, f forwarded) {
 	x := p.x
 	h := &x.Request.Header
 	peer := x.Client.AddressText
@@ -186,7 +237,7 @@ func (p *passage) vouch(f forwarded) {
 		}
 		if f.chain != "" {
 			chain = f.chain + ", " + peer
-			p.believe(f.chain)
+			p.believe(listener, f.chain)
 		}
 		if f.proto == "http" || f.proto == "https" {
 			proto, x.Request.Scheme = f.proto, f.proto
@@ -217,9 +268,8 @@ func (p *passage) vouch(f forwarded) {
 // believe takes the client's address from a chain that a trusted proxy sent: the last
 // one that is not itself a trusted proxy. What stands before that, the client
 // may have written.
-func (p *passage) believe(chain string) {
+func (p *passage) believe(listener *Listener, chain string) {
 	x := p.x
-	listener := p.snapshot.listener(x.Client.Listener)
 	for chain != "" {
 		cut := strings.LastIndexByte(chain, ',')
 		addr, ok := parseHop(message.TrimOWS(chain[cut+1:]))

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -204,5 +206,42 @@ func TestPath(t *testing.T) {
 	r.Swap(s)
 	if _, x := r.get("//a%2fb"); x.Request.Path != "/a%2Fb" {
 		t.Errorf("the listener's options are not used: %s", x.Request.Path)
+	}
+}
+
+// What explain is told is what a served request meets.
+func TestArriveIsWhatIsServed(t *testing.T) {
+	t.Parallel()
+	fields := []string{"X-Forwarded-For", "198.51.100.1", "X_Forwarded_Host", "evil.example", "X_A", "1", "X-Plan", "gold", "X_Plan", "free",
+		"X-Consumer-Name", "root", "X-Real-IP", "198.51.100.1", "Accept", "*/*", "X-Forwarded-Proto", "https", "X-Forwarded-Port", "443"}
+	const spelling, vouched, untrusted, underscore = IgnoredSpelling, IgnoredVouched, IgnoredUntrusted, IgnoredUnderscore
+	for _, c := range []struct {
+		from string
+		keep bool
+		want map[string]Ignored
+	}{
+		{"192.0.2.1", false, map[string]Ignored{"X-Forwarded-For": untrusted, "X_Forwarded_Host": underscore, "X_A": underscore, "X-Plan": vouched,
+			"X_Plan": underscore, "X-Consumer-Name": vouched, "X-Real-IP": untrusted, "X-Forwarded-Proto": untrusted, "X-Forwarded-Port": untrusted}},
+		{"10.0.0.1", true, map[string]Ignored{"X_Forwarded_Host": spelling, "X-Plan": vouched, "X_Plan": vouched, "X-Consumer-Name": vouched}},
+	} {
+		r := newRig(t)
+		listener := Listener{Name: "web", KeepUnderscores: c.keep, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+		served, client, scheme, _ := r.arrived(t, listener, c.from, []string{"X-Plan"}, fields...)
+
+		addr := netip.MustParseAddr(c.from)
+		x := r.exchange(&wire{}, "GET", "/", fields...)
+		x.Client.Listener = "web"
+		x.Client.Peer, x.Client.Address, x.Client.AddressText = netip.AddrPortFrom(addr, 1), addr, c.from
+		got := map[string]Ignored{}
+		s := &Snapshot{Listeners: []Listener{listener}, Vouched: []string{"X-Plan"}}
+		s.Arrive(x, func(name string, why Ignored) { got[name] = why })
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.from, got, c.want)
+		}
+		x.Request.Header.Del("Via") // It has the name of this process.
+		served.Del("Via")
+		if !slices.Equal(x.Request.Header.Fields(), served.Fields()) || x.Client.Address != client.Address || x.Request.Scheme != scheme {
+			t.Errorf("%s: got\n%v %v %s, served\n%v %v %s", c.from, x.Request.Header.Fields(), x.Client.Address, x.Request.Scheme, served.Fields(), client.Address, scheme)
+		}
 	}
 }

@@ -70,7 +70,7 @@ func (p *passage) decide() {
 	if x.Problem() != nil { // The wire refused the request.
 		return
 	}
-	if !p.arrive() || p.answerChallenge() {
+	if !p.arrive(nil) || p.answerChallenge() {
 		return
 	}
 	if !p.request(s.Edge, &p.edgePassed) {

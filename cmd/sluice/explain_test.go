@@ -27,6 +27,7 @@ func TestExplain(t *testing.T) {
 		{"ignored", errProblems, "GET /who -H X-Forwarded-For:192.0.2.7 -H X_A:1 -H X-Consumer-Name:root"},
 		{"client", nil, "GET /who --client 192.0.2.7"},
 		{"trusted", nil, "GET /who --client 10.0.0.1 -l inside -H X-Forwarded-For:192.0.2.7"},
+		{"spellings", errProblems, "GET /who --client 10.0.0.1 -l inside -H X_Forwarded_For:192.0.2.7 -H X_Real-IP:192.0.2.7 -H X_Consumer-Name:root -H X_A:1 -H Forwarded:for=192.0.2.7"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -11,15 +10,13 @@ import (
 	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/engine"
 	"github.com/sluice-gateway/sluice/message"
-	"github.com/sluice-gateway/sluice/route"
 )
 
-// arrived is a request as the engine sees it when it looks for a route.
+// arrived is a request as the engine sees it when it looks for a route; it has a problem
+// where none is looked for.
 type arrived struct {
-	message.Request
-	listener string
-	ignored  []string
-	refused  error // why the path is not one, or nil
+	message.Exchange
+	ignored []string
 }
 
 // request makes the request that is asked about; what is wrong with the command line
@@ -33,14 +30,14 @@ func (a *asked) request(result *compile.Result) (*arrived, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Method, r.Protocol = a.method, "HTTP/1.1"
+	r.Request.Method, r.Request.Protocol = a.method, "HTTP/1.1"
 	authority := r.takeURL(a.url)
 	listener, err := a.chosen(result, authority)
 	if err != nil {
 		return nil, err
 	}
-	r.listener = listener.Name
-	host, err := r.takeFields(a.fields, result.Snapshot, listener, client)
+	r.Client = message.Client{Listener: listener.Name, Peer: netip.AddrPortFrom(client, 0), Address: client, AddressText: client.String()}
+	host, err := r.takeFields(a.fields)
 	if err != nil {
 		return nil, err
 	}
@@ -52,33 +49,45 @@ func (a *asked) request(result *compile.Result) (*arrived, error) {
 		if !ok {
 			return nil, usageError{fmt.Errorf("%q is not a host: the gateway answers 400", authority)}
 		}
-		r.Authority = clean
+		r.Request.Authority = clean
 	}
-	r.vouch(client)
-	if r.RawPath == "*" {
-		r.Path = "*"
-		return r, nil
-	}
-	r.Path, r.refused = route.Normalize(r.RawPath, listener.Normalize)
+	result.Snapshot.Arrive(&r.Exchange, r.ignore)
 	return r, nil
+}
+
+// ignore notes a field that does not reach the routes.
+func (r *arrived) ignore(name string, why engine.Ignored) {
+	text := ""
+	switch why {
+	case engine.IgnoredUnderscore:
+		text = "the listener drops names with an underscore"
+	case engine.IgnoredSpelling:
+		text = "origins take it for a field that only a proxy may set"
+	case engine.IgnoredVouched:
+		text = "only the gateway may say this"
+	case engine.IgnoredUntrusted:
+		text = "the client is not a trusted proxy of the listener"
+	}
+	r.ignored = append(r.ignored, name+": "+text)
 }
 
 // takeURL takes a URL apart without changing its path, and returns its authority. The
 // scheme may be left out, and so may the host.
 func (r *arrived) takeURL(url string) (authority string) {
-	r.Scheme = "http"
+	req := &r.Request
+	req.Scheme = "http"
 	scheme, rest, found := strings.Cut(url, "://")
 	if found && !strings.ContainsAny(scheme, "/?#") {
-		r.Scheme, url = message.LowerASCII(scheme), rest
+		req.Scheme, url = message.LowerASCII(scheme), rest
 	}
 	url, _, _ = strings.Cut(url, "#") // A client keeps the fragment (RFC 9110 §7.1).
-	url, r.Query, r.HasQuery = strings.Cut(url, "?")
+	url, req.Query, req.HasQuery = strings.Cut(url, "?")
 	if url == "*" || strings.HasPrefix(url, "/") {
-		r.RawPath = url
+		req.RawPath = url
 		return ""
 	}
 	authority, path, _ := strings.Cut(url, "/")
-	r.RawPath = "/" + path
+	req.RawPath = "/" + path
 	return authority
 }
 
@@ -111,13 +120,8 @@ func (a *asked) chosen(result *compile.Result, authority string) (*engine.Listen
 	return &all[0], nil
 }
 
-// takeFields adds the header fields, apart from those that the engine drops; it
-// returns the value of Host.
-func (r *arrived) takeFields(fields []string, s *engine.Snapshot, l *engine.Listener, client netip.Addr) (host string, err error) {
-	trusted := false
-	for _, network := range l.TrustedProxies {
-		trusted = trusted || network.Contains(client)
-	}
+// takeFields adds the header fields and returns the value of Host.
+func (r *arrived) takeFields(fields []string) (host string, err error) {
 	for _, field := range fields {
 		name, value, found := strings.Cut(field, ":")
 		value = strings.Trim(value, " \t")
@@ -127,63 +131,21 @@ func (r *arrived) takeFields(fields []string, s *engine.Snapshot, l *engine.List
 		case message.EqualFold(name, "Host"):
 			host = value
 		default:
-			if why := dropped(name, s, l, trusted); why != "" {
-				r.ignored = append(r.ignored, name+": "+why)
-				continue
-			}
-			r.Header.Add(name, value)
+			r.Request.Header.Add(name, value)
 		}
 	}
 	return host, nil
 }
 
-// dropped says why a field does not reach the routes, or "".
-func dropped(name string, s *engine.Snapshot, l *engine.Listener, trusted bool) string {
-	if !l.KeepUnderscores && strings.Contains(name, "_") {
-		return "the listener drops names with an underscore"
-	}
-	plain := strings.ReplaceAll(name, "_", "-")
-	for _, vouched := range append([]string{message.ConsumerNameHeader, message.ConsumerGroupsHeader}, s.Vouched...) {
-		if message.EqualFold(plain, strings.ReplaceAll(vouched, "_", "-")) {
-			return "only the gateway may say this"
-		}
-	}
-	lower := message.LowerASCII(name)
-	if !trusted && (strings.HasPrefix(lower, "x-forwarded-") || lower == "forwarded" || lower == "x-real-ip") {
-		return "the client is not a trusted proxy of the listener"
-	}
-	return ""
-}
-
-// vouch adds what the engine says about the client before it looks for a route.
-func (r *arrived) vouch(client netip.Addr) {
-	chain := client.String()
-	if before := r.Header.Joined("X-Forwarded-For"); before != "" {
-		chain = before + ", " + chain
-	}
-	r.Header.Set("X-Forwarded-For", chain)
-	if proto := r.Header.Get("X-Forwarded-Proto"); proto != "http" && proto != "https" {
-		r.Header.Set("X-Forwarded-Proto", r.Scheme)
-	}
-	if !r.Header.Has("X-Forwarded-Host") && r.Authority != "" {
-		r.Header.Add("X-Forwarded-Host", r.Authority)
-	}
-}
-
-// answer is what the gateway says where no route wins.
-func (r *arrived) answer(methods []string) *refusal {
-	switch {
-	case r.refused != nil:
-		var path route.PathError
-		detail := r.refused.Error()
-		if errors.As(r.refused, &path) {
-			detail = path.Error()
-		}
-		return &refusal{Status: message.BadPath.Status, Code: message.BadPath.Code, Detail: detail}
+// refusal is what the gateway says where no route wins.
+func (r *arrived) refusal(methods []string) *refusal {
+	switch p := r.Problem(); {
+	case p != nil:
+		return &refusal{Status: p.Status, Code: p.Code, Detail: p.Detail}
 	case len(methods) > 0:
 		return &refusal{
 			Status: message.MethodNotAllowed.Status, Code: message.MethodNotAllowed.Code, Allow: methods,
-			Detail: "a route takes this path, but not the method " + r.Method + "; Allow: " + strings.Join(methods, ", "),
+			Detail: "a route takes this path, but not the method " + r.Request.Method + "; Allow: " + strings.Join(methods, ", "),
 		}
 	}
 	return &refusal{Status: message.RouteNotFound.Status, Code: message.RouteNotFound.Code, Detail: "no route matches"}

@@ -14,21 +14,22 @@ import (
 
 // explained finds the route of a request and tells all about it.
 func explained(result *compile.Result, r *arrived) *explanation {
+	req := &r.Request
 	e := &explanation{
-		Method: r.Method, Authority: r.Authority, Path: r.Path, Query: r.Query, Listener: r.listener, Ignored: r.ignored,
+		Method: req.Method, Authority: req.Authority, Path: req.Path, Query: req.Query, Listener: r.Client.Listener, Ignored: r.ignored,
 	}
-	if r.refused != nil {
-		e.Path, e.Problem = r.RawPath, r.answer(nil)
+	if r.Problem() != nil {
+		e.Path, e.Problem = req.RawPath, r.refusal(nil)
 		return e
 	}
-	x := result.Snapshot.Table.Explain(&r.Request, r.listener)
+	x := result.Snapshot.Table.Explain(req, r.Client.Listener)
 	routes := result.Document.Routes
 	for _, miss := range x.Near {
 		e.Near = append(e.Near, near{placeOf(routes[miss.Rule], routeName), miss.Matched, miss.Reason})
 	}
 	d := &describer{comparer: newComparer(), doc: result.Document}
 	if x.Rule < 0 {
-		e.Problem = r.answer(x.Methods)
+		e.Problem = r.refusal(x.Methods)
 		e.Policies = d.policies(nil) // Those of the edge have run by then.
 		return e
 	}
