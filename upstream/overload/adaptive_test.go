@@ -32,7 +32,11 @@ func TestThreeTimesOverload(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			capacity, unloaded := measured(c.o)
-			for _, queue := range []int{0, 50} {
+			queues := []int{0, 50}
+			if testing.Short() {
+				queues = queues[:1] // The race detector makes a simulation ten times as long.
+			}
+			for _, queue := range queues {
 				s := newSimulation(c.o, adaptively(queue))
 				s.from, s.to = 6*second, 16*second
 				s.arrivals(constant(3*capacity), gold)
