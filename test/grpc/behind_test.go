@@ -28,7 +28,7 @@ const (
 
 // demand is what conformance wants of a server (connectrpc.conformance.v1.ServerCompatRequest).
 type demand struct {
-	protocol, version uint64 // 1: connect, 2: grpc, 3: grpc-web; 1: HTTP/1.1, 2: HTTP/2
+	protocol, version uint64 // 1: connect, 2: grpc, 3: grpc-web; 1: HTTP/1.1, 2: HTTP/2, 3: HTTP/3
 	tls               bool
 	clientAuthorities []byte
 	limit             uint64
@@ -146,7 +146,7 @@ func standBehind(chain string) error {
 	back := front
 	back.clientAuthorities = nil
 	switch chain {
-	case "h2c":
+	case "h2c", "h3":
 		back.version, back.tls = 2, false
 	case "grpc_web":
 		back.protocol, back.version, back.tls = 2, 2, false
@@ -214,7 +214,7 @@ func (d *demand) startGateway(folder, chain string, back *demand, port uint64) (
 		}
 		addresses[i] = address
 	}
-	protocols := [...]string{1: "http/1.1", 2: "h2"}
+	protocols := [...]string{1: "http/1.1", 2: "h2", 3: "h2, h3"}
 	listener := fmt.Sprintf("name: web, address: %q, protocols: [%s]", addresses[1], protocols[d.version])
 	if d.tls {
 		listener += ", tls: { certificates: [{ certificate: certificate.pem, key: key.pem }]"

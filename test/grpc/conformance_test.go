@@ -42,6 +42,13 @@ var chains = []chain{
 		full:  `features: { protocols: [PROTOCOL_CONNECT, PROTOCOL_GRPC_WEB], supportsHalfDuplexBidiOverHttp1: true }`,
 		least: 1000,
 	},
+	// Clients speak HTTP/3, the origin HTTP/2 in clear text.
+	{
+		name:  "h3",
+		cases: `features: { versions: [HTTP_VERSION_3], compressions: [COMPRESSION_GZIP] }`,
+		full:  `features: { versions: [HTTP_VERSION_3] }`,
+		least: 350,
+	},
 	// gRPC-Web is translated: the origin is only ever asked in gRPC.
 	{
 		name:  "grpc_web",
