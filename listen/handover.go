@@ -18,6 +18,7 @@ type Held struct {
 	Address string // as the configuration has it
 	Kept    bool   // somebody else keeps it open too
 	Socket  net.Listener
+	packets *packets // the UDP socket beside it, or nil
 }
 
 // Held lists the sockets of the listeners.
@@ -26,7 +27,7 @@ func (s *Set) Held() []Held {
 	defer s.mu.Unlock()
 	var all []Held
 	for _, l := range s.open {
-		all = append(all, Held{l.spec.Name, l.spec.Address, l.socket.kept.Load(), l.socket.Listener})
+		all = append(all, Held{l.spec.Name, l.spec.Address, l.socket.kept.Load(), l.socket.Listener, l.socket.udp})
 	}
 	return all
 }
@@ -49,7 +50,8 @@ func (s *Set) Yield(ctx context.Context, idle time.Duration) (cut int) {
 // apart (SOCK_SEQPACKET):
 //
 //	new: version, pid
-//	old: pid, the number of sockets; then one note with a descriptor for each
+//	old: pid, the number of sockets; then one note with a descriptor for each, and behind one for UDP
+//	another one with the socket over which the old process wants to have its packets
 //	new: ready, when it accepts connections
 //	old: yours, and it accepts no more
 //
@@ -62,6 +64,11 @@ type note struct {
 	Name    string `json:"name,omitempty"`
 	Address string `json:"address,omitempty"`
 	Kept    bool   `json:"kept,omitempty"`
+	// Generation stands with a UDP socket: that of the connections of the giver.
+	Generation generation `json:"generation,omitempty"`
+	// Older stands with the socket over which the giver wants to have its packets; it comes
+	// right behind the UDP socket.
+	Older   bool   `json:"older,omitempty"`
 	Ready   bool   `json:"ready,omitempty"`
 	Yours   bool   `json:"yours,omitempty"`
 	Refused string `json:"refused,omitempty"`
@@ -156,13 +163,37 @@ func Offer(conn *net.UnixConn, sockets []Held) (pid int, err error) {
 		err := fmt.Errorf("listen: handing over: version %d of the conversation is spoken here, not %d", handoverVersion, hello.Version)
 		return 0, errors.Join(err, Refuse(conn, err.Error()))
 	}
-	if err := sendNote(conn, note{PID: os.Getpid(), Sockets: len(sockets)}, nil); err != nil {
+	number := len(sockets)
+	for _, h := range sockets {
+		if h.packets != nil {
+			number++
+		}
+	}
+	if err := sendNote(conn, note{PID: os.Getpid(), Sockets: number}, nil); err != nil {
 		return hello.PID, fmt.Errorf("listen: handing over: %w", err)
 	}
+	young := map[*packets]*net.UnixConn{}
+	defer func() {
+		for p, c := range young {
+			if err != nil {
+				_ = c.Close()
+				continue
+			}
+			p.conn.letGo(c)
+		}
+	}()
 	for _, h := range sockets {
 		if err := offer(conn, h); err != nil {
 			return hello.PID, fmt.Errorf("listen: handing over the socket of %s: %w", h.Name, err)
 		}
+		if h.packets == nil {
+			continue
+		}
+		c, err := offerPackets(conn, h)
+		if err != nil {
+			return hello.PID, fmt.Errorf("listen: handing over the UDP socket of %s: %w", h.Name, err)
+		}
+		young[h.packets] = c
 	}
 	answer, fd, err := readNote(conn)
 	closeDescriptor(fd)
@@ -193,8 +224,78 @@ func offer(conn *net.UnixConn, h Held) error {
 	return errors.Join(err, sent)
 }
 
-// Yours tells the new process that it is the only one now.
-func Yours(conn *net.UnixConn) error { return sendNote(conn, note{Yours: true}, nil) }
+// offerPackets sends a UDP socket, and one end of the way by which the new process hands our
+// packets on; the other end is the result.
+func offerPackets(conn *net.UnixConn, h Held) (young *net.UnixConn, err error) {
+	raw, err := h.packets.conn.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		n := note{Name: h.Name, Address: h.Address, Kept: h.packets.kept, Generation: h.packets.conn.own}
+		sent = sendNote(conn, n, syscall.UnixRights(int(fd)))
+	})
+	if err = errors.Join(err, sent); err != nil {
+		return nil, err
+	}
+	syscall.ForkLock.RLock()
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET, 0)
+	if err == nil {
+		syscall.CloseOnExec(pair[0])
+		syscall.CloseOnExec(pair[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
+	}
+	err = sendNote(conn, note{Name: h.Name, Address: h.Address, Older: true}, syscall.UnixRights(pair[1]))
+	_ = syscall.Close(pair[1])
+	if err != nil {
+		_ = syscall.Close(pair[0])
+		return nil, err
+	}
+	return unixConn(pair[0])
+}
+
+// unixConn takes a descriptor over.
+func unixConn(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "packets")
+	defer func() { _ = f.Close() }() // FileConn has made its own.
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		_ = c.Close()
+		return nil, errors.New("it is no Unix socket")
+	}
+	return u, nil
+}
+
+// Yours tells the new process that it is the only one now. After an error everything is ours again.
+func Yours(conn *net.UnixConn, sockets []Held) error {
+	err := sendNote(conn, note{Yours: true}, nil)
+	for _, h := range sockets {
+		if err != nil && h.packets != nil {
+			h.packets.conn.takeBack()
+		}
+	}
+	return err
+}
+
+// Begin is called when the process before has let go: from now on the packets of inherited UDP sockets
+// are read.
+func (s *Set) Begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.open {
+		if l.socket.udp != nil {
+			l.socket.udp.conn.start()
+		}
+	}
+}
 
 // Refuse tells the other process why there is no hand-over.
 func Refuse(conn *net.UnixConn, why string) error { return sendNote(conn, note{Refused: why}, nil) }
@@ -218,13 +319,35 @@ func (i *Inheritance) Receive(conn *net.UnixConn) (pid int, err error) {
 			err = errors.New("no descriptor came with it: has this process reached its limit of open files?")
 		}
 		if err == nil {
-			err = i.add(fd, inherited{name: n.Name, address: n.Address, kept: n.Kept})
+			err = i.receive(conn, n, fd)
 		}
 		if err != nil {
 			return head.PID, fmt.Errorf("listen: taking over the socket of %q: %w", n.Name, err)
 		}
 	}
 	return head.PID, nil
+}
+
+// receive takes one socket over, and for UDP what follows it.
+func (i *Inheritance) receive(conn *net.UnixConn, n note, fd int) error {
+	s := inherited{name: n.Name, address: n.Address, kept: n.Kept}
+	if !isDatagram(fd) {
+		return i.add(fd, s)
+	}
+	s.packets = &datagrams{generation: n.Generation, kept: n.Kept}
+	err := i.add(fd, s)
+	next, more, noteErr := readNote(conn)
+	if err = errors.Join(err, noteErr); err == nil && (!next.Older || more < 0) {
+		err = errors.New("no way to the process before came with the UDP socket")
+	}
+	if err != nil {
+		if more >= 0 {
+			_ = syscall.Close(more)
+		}
+		return err
+	}
+	s.packets.older, err = unixConn(more)
+	return err
 }
 
 // Ready tells the giver that this process accepts connections, and waits until it

@@ -74,7 +74,7 @@ func TestHandover(t *testing.T) {
 		t.Fatalf("it is ours before the giver has let go: %v", err)
 	default:
 	}
-	if err := Yours(old); err != nil {
+	if err := Yours(old, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-ready; err != nil {

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -24,10 +25,11 @@ type Inheritance struct {
 
 // inherited is one of the sockets.
 type inherited struct {
-	net.Listener
-	name    string // of the listener that it is for; "" says nothing
-	address string // as the configuration of the giver has it; "" says nothing
-	kept    bool   // the giver keeps it open and gives it to the next process too
+	net.Listener // nil where it is a socket for packets
+	packets      *datagrams
+	name         string // of the listener that it is for; "" says nothing
+	address      string // as the configuration of the giver has it; "" says nothing
+	kept         bool   // the giver keeps it open and gives it to the next process too
 }
 
 // NewInheritance returns one without sockets.
@@ -95,11 +97,27 @@ func (i *Inheritance) add(fd int, s inherited) error {
 	if err := acceptable(fd); err != nil {
 		return err
 	}
-	l, err := net.FileListener(f)
-	if err != nil {
-		return err
+	if isDatagram(fd) {
+		if s.packets == nil {
+			s.packets = &datagrams{kept: s.kept}
+		}
+		c, err := net.FilePacketConn(f)
+		if err != nil {
+			return err
+		}
+		udp, ok := c.(*net.UDPConn)
+		if !ok {
+			_ = c.Close()
+			return errors.New("it is no UDP socket")
+		}
+		s.packets.udp = udp
+	} else {
+		l, err := net.FileListener(f)
+		if err != nil {
+			return err
+		}
+		s.Listener = l
 	}
-	s.Listener = l
 	i.mu.Lock()
 	i.sockets = append(i.sockets, &s)
 	i.mu.Unlock()
@@ -112,8 +130,8 @@ func acceptable(fd int) error {
 	if err != nil {
 		return fmt.Errorf("it is no socket: %w", err)
 	}
-	if kind != syscall.SOCK_STREAM {
-		return fmt.Errorf("it is a socket of type %d, not a stream: use ListenStream= in the socket unit", kind)
+	if kind != syscall.SOCK_STREAM && kind != syscall.SOCK_DGRAM {
+		return fmt.Errorf("it is a socket of type %d, neither a stream nor for datagrams: use ListenStream=, or ListenDatagram= for h3, in the socket unit", kind)
 	}
 	at, err := syscall.Getsockname(fd)
 	if err != nil {
@@ -122,7 +140,10 @@ func acceptable(fd int) error {
 	switch at.(type) {
 	case *syscall.SockaddrInet4, *syscall.SockaddrInet6:
 	default:
-		return fmt.Errorf("it is no TCP socket: listeners have addresses of the form host:port")
+		return fmt.Errorf("it is no socket of TCP or UDP: listeners have addresses of the form host:port")
+	}
+	if kind == syscall.SOCK_DGRAM {
+		return nil
 	}
 	listening, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
 	if err != nil {
@@ -145,7 +166,7 @@ func (i *Inheritance) Take(name, address string) (l net.Listener, kept bool) {
 	defer i.mu.Unlock()
 	best, rank := -1, 0
 	for n, s := range i.sockets {
-		if r := s.fits(name, address); r > rank {
+		if r := s.fits(name, address); s.packets == nil && r > rank {
 			best, rank = n, r
 		}
 	}
@@ -176,6 +197,9 @@ func (s *inherited) fits(name, address string) int {
 // sameAddress says whether listening at address would be listening where the socket is.
 func sameAddress(at net.Addr, address string) bool {
 	bound, ok := at.(*net.TCPAddr)
+	if u, isUDP := at.(*net.UDPAddr); isUDP {
+		bound, ok = &net.TCPAddr{IP: u.IP, Port: u.Port, Zone: u.Zone}, true
+	}
 	if !ok {
 		return false
 	}
@@ -199,7 +223,62 @@ func (i *Inheritance) Close() {
 	defer i.mu.Unlock()
 	for _, s := range i.sockets {
 		i.logger.Warn("inherited socket closed: no listener has its name or address", "name", s.name, "socket", s.Addr().String())
+		if s.packets != nil {
+			s.packets.close()
+			continue
+		}
 		_ = s.Close()
 	}
 	i.sockets = nil
+}
+
+// datagrams is an inherited socket for h3.
+type datagrams struct {
+	udp        *net.UDPConn
+	generation generation    // of the process before
+	older      *net.UnixConn // to that process, or nil where nobody is behind the socket
+	kept       bool
+}
+
+func (d *datagrams) close() {
+	_ = d.udp.Close()
+	if d.older != nil {
+		_ = d.older.Close()
+	}
+}
+
+// Addr is the address that the socket is bound to.
+func (s *inherited) Addr() net.Addr {
+	if s.packets != nil {
+		return s.packets.udp.LocalAddr()
+	}
+	return s.Listener.Addr()
+}
+
+// isDatagram says whether a descriptor is a socket for datagrams.
+func isDatagram(fd int) bool {
+	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
+	return err == nil && kind == syscall.SOCK_DGRAM
+}
+
+// takePackets is Take for the UDP socket of a listener; nil is that there is none.
+func (i *Inheritance) takePackets(name, address string) *datagrams {
+	if i == nil {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	best, rank := -1, 0
+	for n, s := range i.sockets {
+		if r := s.fits(name, address); s.packets != nil && r > rank {
+			best, rank = n, r
+		}
+	}
+	if best < 0 {
+		return nil
+	}
+	s := i.sockets[best]
+	i.sockets = append(i.sockets[:best], i.sockets[best+1:]...)
+	i.logger.Info("socket inherited", "listener", name, "address", address, "socket", "udp "+s.Addr().String())
+	return s.packets
 }

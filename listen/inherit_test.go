@@ -98,7 +98,7 @@ func conversation(t *testing.T) (a, b *net.UnixConn) {
 	return ends[0], ends[1]
 }
 
-// What is no listening TCP socket is refused, and closed.
+// What is neither a listening TCP socket nor one of UDP is refused, and closed.
 func TestAcceptable(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -122,14 +122,14 @@ func TestAcceptable(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	for want, from := range map[string]any{
-		"":                 listener,
-		"it is a connect":  connection,
-		"use ListenStream": datagrams,
-		"not a stream":     local,
-		"it is no socket":  file,
+	for from, want := range map[syscall.Conn]string{
+		listener.(syscall.Conn):   "",
+		datagrams.(syscall.Conn):  "",
+		connection.(syscall.Conn): "it is a connect",
+		local:                     "use ListenStream",
+		file:                      "it is no socket",
 	} {
-		raw, err := from.(syscall.Conn).SyscallConn()
+		raw, err := from.SyscallConn()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,7 +27,8 @@ const HTTP3 = http3.Protocol
 type packets struct {
 	owner     *atomic.Pointer[listener]
 	logger    *slog.Logger
-	conn      *net.UDPConn
+	conn      *sharedConn
+	kept      bool // somebody else keeps the socket open too
 	transport *quic.Transport
 	early     *quic.EarlyListener
 	alive     atomic.Int64 // connections, and handshakes that may become some
@@ -35,19 +36,31 @@ type packets struct {
 	closed    chan struct{}
 }
 
-// openPackets opens the UDP socket with the address of a TCP socket.
-func openPackets(s *socket) (*packets, error) {
+// openPackets opens the UDP socket with the address of a TCP socket, or takes it from what was there before.
+func openPackets(s *socket, spec *Spec, inherited *Inheritance) (*packets, error) {
 	at, ok := s.Addr().(*net.TCPAddr)
 	if !ok {
 		return nil, fmt.Errorf("%s is no TCP address: h3 cannot be spoken there", s.Addr())
 	}
 	// It looks at the size of its buffers and would say on standard error that they are small.
 	_ = os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true")
+	p := &packets{owner: &s.owner, logger: s.logger, closed: make(chan struct{})}
+	if from := inherited.takePackets(spec.Name, spec.Address); from != nil {
+		p.conn, p.kept = newSharedConn(from.udp, from.generation+1), from.kept
+		if from.older != nil {
+			p.conn.older.Store(from.older)
+			return p, nil // Set.Begin lets it read.
+		}
+		p.conn.start()
+		return p, nil
+	}
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
 	if err != nil {
 		return nil, fmt.Errorf("for h3: %w", err)
 	}
-	return &packets{owner: &s.owner, logger: s.logger, conn: conn, closed: make(chan struct{})}, nil
+	p.conn = newSharedConn(conn, 0)
+	p.conn.start()
+	return p, nil
 }
 
 // altSvc is how the socket is announced (RFC 7838, RFC 9114 §3.1.1). For a day clients may come
@@ -64,10 +77,10 @@ const mostHandshakes = 100
 // start accepts connections from now on.
 func (p *packets) start() error {
 	p.transport = &quic.Transport{
-		Conn:                p.conn,
-		ConnectionIDLength:  8,
-		ConnContext:         p.admit,
-		VerifySourceAddress: func(net.Addr) bool { return p.handshakes() > mostHandshakes },
+		Conn:                  p.conn,
+		ConnectionIDGenerator: p.conn.own,
+		ConnContext:           p.admit,
+		VerifySourceAddress:   func(net.Addr) bool { return p.handshakes() > mostHandshakes },
 	}
 	settings := &tls.Config{
 		MinVersion: tls.VersionTLS13,
@@ -161,7 +174,9 @@ func (p *packets) stop() {
 		_ = p.conn.Close()
 		return
 	}
-	_ = p.early.Close()
+	if p.conn.younger.Load() == nil { // Else what is in its handshake may come to its end.
+		_ = p.early.Close()
+	}
 	go func() {
 		for p.alive.Load() > 0 {
 			select {

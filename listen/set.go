@@ -123,7 +123,7 @@ func (c *Change) openPackets() (errs []error) {
 		if l.socket.udp != nil || !c.update[i].has(HTTP3) {
 			continue
 		}
-		p, err := openPackets(l.socket)
+		p, err := openPackets(l.socket, &c.update[i], c.set.Inherited)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listener %s: %w", c.update[i].Name, err))
 			continue

@@ -129,6 +129,7 @@ func (h *handover) ready() error {
 		if err != nil {
 			return err
 		}
+		h.gateway.sockets.Begin()
 		h.gateway.metrics.HandedOver(observe.HandoverTaken)
 		h.logger.Info("taken over", "from_pid", h.fromPID)
 	}

@@ -33,7 +33,8 @@ func (g *gateway) handOver(conn *net.UnixConn, child *exec.Cmd) (pid int, err er
 		pid = child.Process.Pid
 		g.logger.Info("handing over", "pid", pid)
 	}
-	said, err := listen.Offer(conn, g.held())
+	sockets := g.held()
+	said, err := listen.Offer(conn, sockets)
 	if child == nil {
 		pid = said // What we have started we know without being told.
 	}
@@ -44,7 +45,7 @@ func (g *gateway) handOver(conn *net.UnixConn, child *exec.Cmd) (pid int, err er
 		// Before the new process says that it is ready: the supervisor believes only its own.
 		g.notify.successor(pid)
 	}
-	if err := listen.Yours(conn); err != nil {
+	if err := listen.Yours(conn, sockets); err != nil {
 		g.notify.ready()
 		return pid, fmt.Errorf("the new process is gone: %w", err)
 	}

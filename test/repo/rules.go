@@ -94,6 +94,7 @@ var Homes = map[string][]string{
 	"go.uber.org/zap":                            {"listen/certificates"},
 	"github.com/miekg/dns":                       {"upstream/discovery"},
 	"golang.org/x/sys":                           {"internal/sock", "listen"},
+	"golang.org/x/net/ipv4":                      {"listen"},
 	"github.com/quic-go/quic-go":                 {"wire/http3", "listen"},
 	"golang.org/x/crypto":                        {"policies/basicauth"},
 }
