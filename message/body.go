@@ -3,6 +3,7 @@ package message
 import (
 	"errors"
 	"io"
+	"time"
 
 	"github.com/sluice-gateway/sluice/internal/tunnel"
 )
@@ -28,6 +29,13 @@ type Body interface {
 // Ready is implemented by bodies that know whether Next would return at once.
 // A wire uses it to put a head and a body that is there into one write.
 type Ready interface{ Ready() bool }
+
+// Waiter is implemented by bodies for which one can wait without asking for the next chunk.
+type Waiter interface {
+	// Wait waits until Next would return at once, at most for d, and says whether that is so. Like Next it
+	// is the end of the chunk before. What limits the silence of the sender goes on.
+	Wait(d time.Duration) bool
+}
 
 // ErrBodyTooLarge is returned when a body is longer than the limit with which
 // somebody asked for it.
@@ -107,6 +115,12 @@ func (g *Guard) Trailer() *Header { return g.trailer }
 func (g *Guard) Ready() bool {
 	r, ok := g.inner.(Ready)
 	return g.inner == nil || ok && r.Ready()
+}
+
+// Wait implements Waiter; a body that cannot wait is as good as ready.
+func (g *Guard) Wait(d time.Duration) bool {
+	w, ok := g.inner.(Waiter)
+	return !ok || w.Wait(d)
 }
 
 func (g *Guard) Close() error {

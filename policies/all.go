@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-gateway/sluice/policies/basicauth"
 	"github.com/sluice-gateway/sluice/policies/compress"
 	"github.com/sluice-gateway/sluice/policies/cors"
+	"github.com/sluice-gateway/sluice/policies/eventstream"
 	"github.com/sluice-gateway/sluice/policies/grpcweb"
 	"github.com/sluice-gateway/sluice/policies/headers"
 	"github.com/sluice-gateway/sluice/policies/iprules"
@@ -33,6 +34,7 @@ func All() []policy.Kind {
 		rewrite.Kind,
 		headers.Kind,
 		grpcweb.Kind,
+		eventstream.Kind,
 		compress.Kind,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -102,6 +103,24 @@ func (b *body) Next() ([]byte, error) {
 		}
 	}
 }
+
+// Wait implements message.Waiter. The body of a request is not waited for: it is as good as ready.
+func (b *body) Wait(d time.Duration) bool {
+	c, ok := b.owner.(*ClientConn)
+	for by := clock() + int64(d); ok && !b.Ready(); {
+		c.waitBy = by
+		err := b.fill()
+		c.waitBy = 0
+		if err == errNotYet {
+			return false
+		}
+		b.err = err
+	}
+	return true
+}
+
+// errNotYet is that nothing came in the time for which somebody waited.
+var errNotYet = errors.New("http1: nothing has come yet")
 
 func (b *body) fill() error {
 	if b.closed {

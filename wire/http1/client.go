@@ -29,6 +29,9 @@ type ClientConn struct {
 	framing framing
 	upload  *upload // a request body that is still being sent
 
+	waitBy     int64 // clock until which the body is waited for; 0 is as long as allowed
+	silentFrom int64 // clock of the first wait since the last byte; 0 is none
+
 	reusable  bool
 	answered  bool // an interim answer has come
 	cancelled atomic.Bool
@@ -159,6 +162,7 @@ func (c *ClientConn) begin(x *message.Exchange) {
 		c.deadline = clockOf(x.Deadline)
 	}
 	c.framing = framing{}
+	c.waitBy, c.silentFrom = 0, 0
 }
 
 // send writes the request and waits for the first bytes of the answer.
@@ -370,7 +374,7 @@ func (c *ClientConn) fillBody() error {
 		}
 	}
 	now := clock()
-	c.allowRead(now, c.limits.BodyTimeout)
+	c.allowBody(now)
 	// The client's part may have failed before the deadline was moved.
 	if p := c.uploadProblem(); p != nil {
 		return p
@@ -380,6 +384,7 @@ func (c *ClientConn) fillBody() error {
 	n, err := c.stream.sock.read(c.stream.buf[c.stream.w:])
 	x.Wire().Arrived()
 	if err == nil {
+		c.silentFrom = 0
 		c.stream.put(n)
 		return nil
 	}
@@ -389,7 +394,10 @@ func (c *ClientConn) fillBody() error {
 	switch {
 	case c.cancelled.Load():
 		return message.ClientGone
+	case isTimeout(err) && c.mayWait(clock()):
+		return errNotYet
 	case isTimeout(err) && c.upload != nil && c.wroteSince(now) && !c.expired(clock()):
+		c.silentFrom = 0
 		return c.fillBody() // Only the origin is silent.
 	case err == io.EOF && c.body.kind == untilClose:
 		return io.EOF

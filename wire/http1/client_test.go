@@ -521,3 +521,61 @@ func TestCancel(t *testing.T) {
 		}
 	}
 }
+
+// Whoever waits for a body finds out that nothing has come, and the origin's silence is no longer than it
+// may be.
+func TestWaitForBody(t *testing.T) {
+	t.Parallel()
+	bubbleOrigin(t, clientTimes, func(nc net.Conn) {
+		_, _ = nc.Read(make([]byte, 1000))
+		_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+		time.Sleep(25 * time.Second)
+		_, _ = io.WriteString(nc, "1\r\nb\r\n")
+	}, func(t *testing.T, conn *ClientConn, pool *stubPool) {
+		x, _ := newExchange()
+		if f := conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+			t.Fatal(f)
+		}
+		body, waiter := x.Response.Body, x.Response.Body.(message.Waiter)
+		start, said := time.Now(), ""
+		for {
+			if !waiter.Wait(10 * time.Second) {
+				said += "."
+				continue
+			}
+			chunk, err := body.Next()
+			said += string(chunk)
+			if err == nil {
+				continue
+			}
+			took := time.Since(start).Truncate(time.Second)
+			if p, _ := err.(*message.Problem); p == nil || p.Code != "upstream_body_broken" || took != 65*time.Second {
+				t.Errorf("%v after %v", err, took)
+			}
+			break
+		}
+		if said != "a..b..." || !waiter.Wait(time.Hour) {
+			t.Errorf("%q", said)
+		}
+	})
+}
+
+func TestCancelWait(t *testing.T) {
+	t.Parallel()
+	bubbleOrigin(t, clientTimes, func(nc net.Conn) {
+		_, _ = nc.Read(make([]byte, 1000))
+		_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+	}, func(t *testing.T, conn *ClientConn, pool *stubPool) {
+		x, _ := newExchange()
+		if f := conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+			t.Fatal(f)
+		}
+		time.AfterFunc(time.Second, conn.Cancel)
+		if !x.Response.Body.(message.Waiter).Wait(10 * time.Second) {
+			t.Error("nothing has come")
+		}
+		if _, err := x.Response.Body.Next(); err != message.ClientGone {
+			t.Error(err)
+		}
+	})
+}

@@ -35,3 +35,25 @@ func (c *ClientConn) allowWrite(now int64) {
 func (c *ClientConn) near(now int64, timeout time.Duration) bool {
 	return c.deadline != 0 && c.deadline < now+int64(timeout+timeout/2)
 }
+
+// allowBody is allowRead for the body of an answer. A wait that ends early does not buy the origin
+// time.
+func (c *ClientConn) allowBody(now int64) {
+	if c.waitBy == 0 {
+		c.allowRead(now, c.limits.BodyTimeout)
+		return
+	}
+	if c.silentFrom == 0 {
+		c.silentFrom = now
+	}
+	by := min(c.waitBy, c.silentFrom+int64(c.limits.BodyTimeout))
+	if c.deadline != 0 {
+		by = min(by, c.deadline)
+	}
+	c.stream.sock.setReadBy(by)
+}
+
+// mayWait says that nothing has come in the time of a wait, and that the origin has more.
+func (c *ClientConn) mayWait(now int64) bool {
+	return c.waitBy != 0 && now < c.silentFrom+int64(c.limits.BodyTimeout) && !c.expired(now)
+}

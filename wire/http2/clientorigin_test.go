@@ -330,3 +330,45 @@ func TestUploadThatStalls(t *testing.T) {
 		t.Fatalf("%v", f)
 	}
 }
+
+// Whoever waits for a body finds out that nothing has come, and the origin's silence is no longer than it
+// may be.
+func TestWaitForBody(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{BodyTimeout: 300 * time.Millisecond})
+	waited := make(chan struct{})
+	go func() {
+		o.begin()
+		id := o.request()
+		o.send(frame(frameHeaders, flagEndHeaders, id, fields(":status", "200")), dataFrame(id, false, "a"))
+		<-waited
+		o.send(dataFrame(id, false, "b"))
+	}()
+	x := ask(new(quietWire), "GET", "/", nil)
+	if f := o.conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+		t.Fatal(f)
+	}
+	body, waiter := x.Response.Body, x.Response.Body.(message.Waiter)
+	said, vain := "", 0
+	for {
+		if !waiter.Wait(30 * time.Millisecond) {
+			if vain++; said == "a" && vain == 1 {
+				close(waited)
+			}
+			continue
+		}
+		chunk, err := body.Next()
+		said += string(chunk)
+		if err == nil {
+			continue
+		}
+		if p, _ := err.(*message.Problem); p == nil || p.Code != "upstream_body_broken" {
+			t.Error(err)
+		}
+		break
+	}
+	if said != "ab" || vain < 2 || !waiter.Wait(time.Hour) {
+		t.Errorf("%q, %d times in vain", said, vain)
+	}
+	x.Response.CloseBody()
+}

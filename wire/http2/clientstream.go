@@ -217,6 +217,16 @@ func (s *clientStream) awaitNext() (chunk []byte, state recvState) {
 	}
 }
 
+// Wait implements message.Waiter.
+func (s *clientStream) Wait(d time.Duration) bool {
+	if s.Ready() {
+		return true
+	}
+	s.wire.Await(s)
+	defer s.wire.Arrived()
+	return s.waitFor(d, s.conn.limits.BodyTimeout)
+}
+
 // bodyProblem says why the body did not come to its end.
 func (s *clientStream) bodyProblem(state recvState) *message.Problem {
 	l := s.link

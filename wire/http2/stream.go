@@ -43,6 +43,7 @@ type stream struct {
 	sendLate, recvLate bool
 	deadline           int64 // clock at which the stream is given up, whoever waits; 0 is none
 	expired            bool  // and it was, or what it carries was
+	silentFrom         int64 // clock of the first waitFor since the last byte; 0 is none
 	stallBy            int64 // when the wait for window or room ends that has brought nothing yet
 	tight              bool  // waits for the window of the connection
 
@@ -69,7 +70,7 @@ func (s *stream) init(l *link, id uint32) {
 	s.sendBy, s.recvBy, s.stallBy, s.sendLate, s.recvLate, s.tight = 0, 0, 0, false, false, false
 	s.deadline, s.expired, s.sent = 0, false, 0
 	s.lastFrame, s.lastSwap = -1, 0
-	s.woken, s.joint = false, nil
+	s.woken, s.joint, s.silentFrom = false, nil, 0
 	s.waiting.clear()
 }
 
@@ -333,6 +334,36 @@ func (s *stream) next(wait bool, limit time.Duration) (chunk []byte, state recvS
 			return nil, recvNothing
 		}
 		s.recvBy = clock() + int64(limit)
+		l.kick()
+		l.near()
+		s.cond.Wait()
+		s.recvBy = 0
+	}
+}
+
+// waitFor waits until next would return at once, at most for d, and says whether that is so. Waits
+// that end early do not buy the peer time: its silence may be as long as silence.
+func (s *stream) waitFor(d, silence time.Duration) bool {
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := clock()
+	if s.silentFrom == 0 {
+		s.silentFrom = now
+	}
+	last := s.silentFrom + int64(silence)
+	for {
+		switch {
+		case s.in.waiting() || s.in.ended || s.reset || s.in.unwanted:
+			s.silentFrom = 0
+			return true
+		case s.recvLate && clock() >= last:
+			return true // And next says so.
+		case s.recvLate:
+			s.recvLate = false
+			return false
+		}
+		s.recvBy = min(now+int64(d), last)
 		l.kick()
 		l.near()
 		s.cond.Wait()
