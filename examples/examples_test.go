@@ -76,6 +76,12 @@ func start(t *testing.T, path string) running {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, u := range result.Upstreams {
+		u.Start()
+		if !u.Await() {
+			t.Errorf("%s: the upstream %s has no endpoints", path, u.Name())
+		}
+	}
 	e.Swap(result.Snapshot)
 	change.Commit()
 	t.Cleanup(func() {

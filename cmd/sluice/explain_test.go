@@ -40,6 +40,23 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestDiscoveryInWords: explain and check say who tells the endpoints.
+func TestDiscoveryInWords(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"dns", "srv", "file", "http", "consul"} {
+		out, errOut, err := command("explain", "-c", "testdata/explain/discovery.yaml", "GET", "/"+name)
+		if err != nil || errOut != "" {
+			t.Errorf("%s: %v, %q", name, err, errOut)
+		}
+		golden(t, "testdata/explain/discovery-"+name+".txt", out)
+	}
+	out, _, err := command("check", "-c", "testdata/explain/discovery.yaml")
+	if err != nil {
+		t.Error(err)
+	}
+	golden(t, "testdata/explain/discovery-check.txt", out)
+}
+
 func TestExplainUsage(t *testing.T) {
 	t.Parallel()
 	for _, arguments := range []string{
