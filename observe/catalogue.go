@@ -9,6 +9,7 @@ const (
 	maxUpstreams = 1000
 	maxListeners = 100
 	maxProblems  = 200
+	maxFloods    = 20 // kinds, over all protocols
 )
 
 // The bounds of the first buckets. With 17 bounds, each twice the one before, an
@@ -55,6 +56,12 @@ var (
 		Help: "Client connections with which TLS could not be agreed on."}
 	listenerProxyRefused = Metric{Name: "sluice_listener_proxy_protocol_refused_total", Kind: KindCounter, Labels: []string{"listener", "reason"}, Limit: maxListeners * len(proxyReasons),
 		Help: "Client connections that were closed because of the PROXY protocol: the peer is no trusted proxy (untrusted), sent no header (missing), a malformed one, none in time (timeout), or left before (closed)."}
+	listenerFloods = Metric{Name: "sluice_listener_floods_total", Kind: KindCounter, Labels: []string{"listener", "protocol", "kind"}, Limit: maxListeners * maxFloods,
+		Help: "Connections over HTTP/2 and HTTP/3 that were closed because the client did too much of something that makes work; stall: streams that were given up because the client did not read."}
+	listenerResets = Metric{Name: "sluice_listener_streams_reset_total", Kind: KindCounter, Labels: []string{"listener", "protocol", "reason"}, Limit: maxListeners * 6,
+		Help: "Streams over HTTP/2 and HTTP/3 that ended without an answer: the client took them back (client), opened too many (refused), or broke a rule (malformed)."}
+	upstreamFloods = Metric{Name: "sluice_upstream_floods_total", Kind: KindCounter, Labels: []string{"upstream", "kind"}, Limit: (maxUpstreams + 1) * maxFloods,
+		Help: "Connections over HTTP/2 that were closed because the origin did too much of something that makes work."}
 	certificateLeft = Metric{Name: "sluice_certificate_remaining_seconds", Kind: KindGauge, Labels: []string{"listener", "source"},
 		Help: "How long a certificate is valid yet; negative where it has expired."}
 	certificateProblems = Metric{Name: "sluice_certificate_problems", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,
@@ -123,9 +130,9 @@ var (
 func Catalogue() []Metric {
 	return []Metric{
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads, handovers,
-		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, certificateLeft, certificateProblems,
+		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, listenerFloods, listenerResets, certificateLeft, certificateProblems,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
-		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, discoveryUpdates, discoveryFaults, discoveryAge,
+		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods, discoveryUpdates, discoveryFaults, discoveryAge,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,
 		processCPU, processResident, processFDs, processMaxFDs, processStart,
 		goGoroutines, goHeap, goMemory, goGCCycles,

@@ -200,6 +200,24 @@ func (g *Gateway) Certificates(read func(emit func(listener, source string, seco
 	})
 }
 
+// Floods says who knows the streams and connections of clients that were turned away. Each read is called on the
+// goroutine that writes the metrics out, and emits each set of labels once.
+func (g *Gateway) Floods(floods, resets func(emit func(listener, protocol, kind string, n int64))) {
+	g.registry.collector(&listenerFloods, func(emit func(float64, ...string)) {
+		floods(func(listener, protocol, kind string, n int64) { emit(float64(n), listener, protocol, kind) })
+	})
+	g.registry.collector(&listenerResets, func(emit func(float64, ...string)) {
+		resets(func(listener, protocol, reason string, n int64) { emit(float64(n), listener, protocol, reason) })
+	})
+}
+
+// UpstreamFloods is the same for origins.
+func (g *Gateway) UpstreamFloods(read func(emit func(upstream, kind string, n int64))) {
+	g.registry.collector(&upstreamFloods, func(emit func(float64, ...string)) {
+		read(func(upstream, kind string, n int64) { emit(float64(n), upstream, kind) })
+	})
+}
+
 // CertificateProblems says who knows how many certificates of a listener need somebody.
 // read is called on the goroutine that writes the metrics out.
 func (g *Gateway) CertificateProblems(read func(emit func(listener string, number int))) {

@@ -29,6 +29,9 @@ func fill(r *Registry) *Gateway {
 			g.HandedOver(h)
 		}
 	}
+	g.Floods(func(emit func(listener, protocol, kind string, n int64)) { emit("web", "h2", "reset", 3) },
+		func(emit func(listener, protocol, reason string, n int64)) { emit("web", "h3", "client", 5) })
+	g.UpstreamFloods(func(emit func(upstream, kind string, n int64)) { emit("orders", "ping", 2) })
 	g.CertificateProblems(func(emit func(listener string, number int)) { emit("secure", 2) })
 	g.Discoveries(func() []Discovery {
 		return []Discovery{{Upstream: "orders", Updates: 3, Faults: 1, Good: time.Now()}, {Upstream: "new"}}
@@ -74,6 +77,9 @@ func TestGatewayMetrics(t *testing.T) {
 		`sluice_handovers_total{result="given"} 2` + "\n",
 		`sluice_handovers_total{result="failed"} 3` + "\n",
 		`sluice_certificate_problems{listener="secure"} 2` + "\n",
+		`sluice_listener_floods_total{listener="web",protocol="h2",kind="reset"} 3` + "\n",
+		`sluice_listener_streams_reset_total{listener="web",protocol="h3",reason="client"} 5` + "\n",
+		`sluice_upstream_floods_total{upstream="orders",kind="ping"} 2` + "\n",
 		`sluice_http_requests_total{route="orders",status="2xx"} 1` + "\n",
 		`sluice_http_requests_total{route="orders",status="none"} 0` + "\n",
 		`sluice_http_requests_total{route="unmatched",status="4xx"} 0` + "\n",

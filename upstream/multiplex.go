@@ -17,7 +17,7 @@ import (
 type multiplex struct {
 	endpoint *Endpoint
 	limits   http2.ClientLimits
-	counters http2.Counters
+	counters *http2.Counters // the upstream's
 
 	mu      sync.Mutex
 	open    []*http2.ClientConn
@@ -32,7 +32,7 @@ func newMultiplex(e *Endpoint, c *Config) *multiplex {
 		ResponseTimeout: c.Limits.ResponseTimeout,
 		BodyTimeout:     c.Limits.BodyTimeout,
 	}
-	return &multiplex{endpoint: e, limits: limits.WithDefaults()}
+	return &multiplex{endpoint: e, limits: limits.WithDefaults(), counters: &e.pool.upstream.h2}
 }
 
 // multiplexTries bounds how often a connection is looked for that others have filled
@@ -130,7 +130,7 @@ func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 	}
 	var c *http2.ClientConn
 	if failure == nil {
-		c = http2.NewClientConn(nc, &m.limits, &m.counters, m)
+		c = http2.NewClientConn(nc, &m.limits, m.counters, m)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -162,7 +162,7 @@ func (m *multiplex) add(c *http2.ClientConn) {
 // adopt takes over a connection that turned out to speak HTTP/2.
 func (m *multiplex) adopt(nc net.Conn) {
 	m.endpoint.speaks.Store(uint32(spokenHTTP2))
-	c := http2.NewClientConn(nc, &m.limits, &m.counters, m)
+	c := http2.NewClientConn(nc, &m.limits, m.counters, m)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.add(c)

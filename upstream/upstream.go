@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
+	"github.com/sluice-gateway/sluice/wire/http2"
 )
 
 // Config describes an upstream. It is comparable with Equal, so that a reload can
@@ -138,6 +139,7 @@ type Upstream struct {
 	metrics  Metrics
 	logger   *slog.Logger
 	security Security // nil without TLS
+	h2       http2.Counters
 
 	chosen atomic.Pointer[selection]
 	mu     sync.Mutex // one change of the selection at a time
@@ -267,6 +269,16 @@ func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 	e.ill.Store(after)
 	u.choose(u.Endpoints())
 	return true
+}
+
+// Floods emits, for metrics, the connections over HTTP/2 that were closed because of what origins did.
+func (u *Upstream) Floods(emit func(kind string, n int64)) {
+	if u.config.Protocol == HTTP1 {
+		return
+	}
+	for kind := range http2.FloodKinds {
+		emit(kind.String(), u.h2.Floods[kind].Value())
+	}
 }
 
 // Name is the upstream's name.

@@ -57,6 +57,8 @@ func newGateway(logger *slog.Logger) *gateway {
 		Logger:   logger,
 	})
 	g.metrics.Connections(g.eachEndpoint)
+	g.metrics.Floods(g.sockets.Floods, g.sockets.Resets)
+	g.metrics.UpstreamFloods(g.upstreamFloods)
 	g.metrics.Discoveries(g.discoveries)
 	g.metrics.Certificates(g.sockets.Certificates)
 	g.metrics.CertificateProblems(g.sockets.CertificateProblems)

@@ -181,6 +181,17 @@ func (g *gateway) discoveries() (all []observe.Discovery) {
 	return all
 }
 
+// upstreamFloods emits, for metrics, what connections to origins were closed for.
+func (g *gateway) upstreamFloods(emit func(upstream, kind string, n int64)) {
+	applied := g.applied.Load()
+	if applied == nil {
+		return
+	}
+	for _, u := range applied.Upstreams {
+		u.Floods(func(kind string, n int64) { emit(u.Name(), kind, n) })
+	}
+}
+
 // eachEndpoint feeds the metric of connections to origins.
 func (g *gateway) eachEndpoint(emit func(upstream, endpoint string, active, idle int64)) {
 	applied := g.applied.Load()

@@ -265,7 +265,7 @@ func (s *clientStream) end() {
 	c := s.conn
 	l := s.link
 	l.mu.Lock()
-	if s.uploading && s.in.ended && !s.reset {
+	if s.uploading && s.in.ended && !s.resetByUs {
 		s.awaitUpload()
 	}
 	if !(s.sendEnd && s.in.ended) {
@@ -299,7 +299,8 @@ func (s *clientStream) end() {
 // complete.
 const uploadGrace = 50 * time.Millisecond
 
-// awaitUpload gives the upload that time; the lock is held.
+// awaitUpload gives the upload that time, also where the origin has reset the stream behind its answer
+// because it wants no more of the body (RFC 9113 §8.1): then it ends by itself. The lock is held.
 func (s *clientStream) awaitUpload() {
 	l := s.link
 	over := false
@@ -309,7 +310,7 @@ func (s *clientStream) awaitUpload() {
 		s.cond.Broadcast()
 		l.mu.Unlock()
 	})
-	for s.uploading && !over && !s.reset {
+	for s.uploading && !over && !s.resetByUs {
 		s.cond.Wait()
 	}
 	timer.Stop()
