@@ -24,6 +24,7 @@ import (
 const (
 	behindEnv    = "SLUICE_TEST_BEHIND"    // which chain
 	referenceEnv = "SLUICE_TEST_REFERENCE" // the reference server
+	complainEnv  = "SLUICE_TEST_COMPLAINT" // a folder for what went wrong: conformance does not look at exit codes
 )
 
 // demand is what conformance wants of a server (connectrpc.conformance.v1.ServerCompatRequest).
@@ -126,7 +127,20 @@ func writeMessage(w io.Writer, data []byte) error {
 	return err
 }
 
-// standBehind is the whole life of the process that conformance has started.
+// beServer is the life of the process; what goes wrong in it, the test finds in the folder.
+func beServer(chain string) int {
+	err := standBehind(chain)
+	if err == nil {
+		return 0
+	}
+	file := filepath.Join(os.Getenv(complainEnv), strconv.Itoa(os.Getpid()))
+	if err := os.WriteFile(file, []byte(err.Error()), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	return 1
+}
+
+// standBehind does what conformance has started the process for, until it is told to stop.
 func standBehind(chain string) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
@@ -165,8 +179,8 @@ func standBehind(chain string) error {
 		return err
 	}
 	<-stop
-	if strings.Contains(gateway.Log(), `"panic"`) {
-		return errors.New(gateway.Log())
+	if log := gateway.Log(); strings.Contains(log, `"panic"`) || strings.Contains(log, "DATA RACE") {
+		return errors.New(log)
 	}
 	return nil
 }

@@ -86,9 +86,11 @@ func TestConformance(t *testing.T) {
 			if err := os.WriteFile(config, []byte(c.cases), 0o600); err != nil {
 				t.Fatal(err)
 			}
+			complaints := t.TempDir()
 			through := play(t, runner, config, nil, []string{
-				behindEnv + "=" + c.name, "SLUICE_BINARY=" + gateway, referenceEnv + "=" + reference,
+				behindEnv + "=" + c.name, "SLUICE_BINARY=" + gateway, referenceEnv + "=" + reference, complainEnv + "=" + complaints,
 			}, self)
+			hear(t, complaints)
 			if through.total < c.least {
 				t.Fatalf("only %d cases were played: %s", through.total, through.output)
 			}
@@ -104,6 +106,19 @@ func TestConformance(t *testing.T) {
 			}
 			t.Log(through.output)
 		})
+	}
+}
+
+// hear fails the test where a server before which conformance stood has something to say.
+func hear(t *testing.T, complaints string) {
+	t.Helper()
+	files, err := os.ReadDir(complaints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(complaints, f.Name()))
+		t.Errorf("%s: %v", text, err)
 	}
 }
 

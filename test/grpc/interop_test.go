@@ -20,11 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	if chain := os.Getenv(behindEnv); chain != "" {
-		if err := standBehind(chain); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+		os.Exit(beServer(chain))
 	}
 	grpclog.SetLoggerV2(logger{grpclog.NewLoggerV2(discard{}, discard{}, discard{})})
 	os.Exit(rig.Main(m))
