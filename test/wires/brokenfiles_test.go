@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -160,5 +162,63 @@ func TestBrokenCertificateFilesChangeNothing(t *testing.T) {
 	buf := make([]byte, 12)
 	if n, err := kept.Read(buf); err != nil || !strings.HasPrefix("HTTP/1.1 200", string(buf[:n])) {
 		t.Errorf("the connection of before: %q, %v", buf[:n], err)
+	}
+}
+
+// A certificate that ends soon shows in check, in the log and as a metric.
+func TestCertificateThatExpiresSoon(t *testing.T) {
+	t.Parallel()
+	var at [2]string
+	for i := range at {
+		address, err := rig.FreeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[i] = address
+	}
+	folder := t.TempDir()
+	certificate, key := pemOf(t, newSigner(t, "issuer").until(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: "gate"}, DNSNames: []string{"gate.example.com"}, NotBefore: time.Now().Add(-87 * 24 * time.Hour),
+	}, time.Now().Add(73*time.Hour)))
+	place(t, folder, certificate, key)
+	file := filepath.Join(folder, "sluice.yaml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, fromFiles, at[0], at[1]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	binary, err := rig.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const warning = "gate.pem: the certificate for gate.example.com expires in 3 days"
+	out, err := exec.Command(binary, "check", "--config", file).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), warning) {
+		t.Errorf("check: %v\n%s", err, out)
+	}
+	g, err := rig.Start(folder, file, at[0], "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Kill()
+	if err := g.Ready(); err != nil {
+		t.Fatal(err, g.Log())
+	}
+	if log := g.Log(); !strings.Contains(log, warning) {
+		t.Errorf("the log does not warn:\n%s", log)
+	}
+	_, body, err := rig.Get(at[0], "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0.0
+	for line := range strings.Lines(body) {
+		if labels, value, _ := strings.Cut(strings.TrimSpace(line), "} "); strings.HasPrefix(labels, "sluice_certificate_remaining_seconds{") &&
+			strings.HasSuffix(labels, `gate.pem"`) {
+			if left, err = strconv.ParseFloat(value, 64); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if left < 72*3600 || left > 73*3600 {
+		t.Errorf("%v seconds are left", left)
 	}
 }

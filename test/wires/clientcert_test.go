@@ -57,7 +57,10 @@ func (s *signer) until(t *testing.T, template *x509.Certificate, end time.Time) 
 	if template.SerialNumber == nil {
 		template.SerialNumber = big.NewInt(1)
 	}
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), end
+	if template.NotBefore.IsZero() {
+		template.NotBefore = time.Now().Add(-time.Hour)
+	}
+	template.NotAfter = end
 	parent, signing := s.certificate, s.key
 	if parent == nil {
 		parent, signing = template, key
