@@ -32,7 +32,7 @@ func (c *serverConn) fillBody() error {
 		c.stream.sock.allowRead(now, c.limits.BodyTimeout)
 	}
 	if c.stopped.Load() { // StopBody may have come before the deadline was moved.
-		return message.ClientGone
+		c.stream.sock.setReadBy(clock() + int64(stopGrace))
 	}
 	if !answering && c.tooSlow() {
 		return message.RequestBodyTooSlow
@@ -91,7 +91,7 @@ func (c *serverConn) StopBody() {
 }
 
 // stopGrace is that moment.
-const stopGrace = 50 * time.Millisecond
+const stopGrace = 200 * time.Millisecond
 
 // ReturnBody implements message.Wire. A body that was stopped between two reads has lost
 // nothing: what is left of it is seen to when the exchange ends.

@@ -61,6 +61,38 @@ func TestStopBody(t *testing.T) {
 	}
 }
 
+// TestStopBodyBeforeItIsRead stops somebody who is about to ask for the end of a body, which is
+// there.
+func TestStopBodyBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	begun, sent := make(chan struct{}), make(chan struct{})
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+		if x.Request.Method == "GET" {
+			_ = say(x, 200, "again")
+			return
+		}
+		x.Wire().LendBody()
+		if chunk, err := x.Request.Body.Next(); string(chunk) != "hello" || err != nil {
+			t.Errorf("the body begins with %q: %v", chunk, err)
+		}
+		close(begun)
+		<-sent // Nobody reads meanwhile.
+		x.Wire().StopBody()
+		if chunk, err := x.Request.Body.Next(); err != io.EOF {
+			t.Errorf("the body goes on with %q: %v", chunk, err)
+		}
+		x.Wire().ReturnBody()
+		_ = say(x, 401, "no")
+	}))
+	p := g.dial()
+	p.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+	<-begun
+	p.send("0\r\n\r\n")
+	close(sent)
+	p.wants("401", "no")
+	p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").wants("200", "again")
+}
+
 // TestStopBodyInTheMiddle stops somebody who waits for more of a body: the rest of that has a
 // moment to come, and if it does not, the connection ends.
 func TestStopBodyInTheMiddle(t *testing.T) {
