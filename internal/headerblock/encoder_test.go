@@ -92,3 +92,30 @@ func TestKnownFieldsAreThoseOfTheTable(t *testing.T) {
 		}
 	}
 }
+
+// FuzzEncoder makes blocks of whatever fields, with tables of whatever sizes, and reads them back.
+func FuzzEncoder(f *testing.F) {
+	f.Add([]byte("\x00via\x00a\x01\x10\x20via\x00b"))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		var e Encoder
+		e.Init()
+		decoder := hpack.NewDecoder(TableSize, nil)
+		for len(script) > 2 {
+			if script[0] == 1 {
+				least, last := uint32(script[1])<<6, uint32(script[2])<<6
+				e.SetTable(min(least, last), last)
+				script = script[3:]
+				continue
+			}
+			n := min(int(script[1]%40), len(script)-2)
+			text := string(script[2 : 2+n])
+			script = script[2+n:]
+			name, value := "x-"+strings.Repeat("a", n%5), text
+			out := e.Field(e.Begin(nil), name, value)
+			got, err := decoder.DecodeFull(out)
+			if err != nil || len(got) != 1 || got[0].Name != name || got[0].Value != value {
+				t.Fatalf("%q: %q is read as %v, %v", name, value, got, err)
+			}
+		}
+	})
+}

@@ -11,10 +11,10 @@ import (
 func TestConversation(t *testing.T) {
 	t.Parallel()
 	const piece, end = "1\r\nx\r\n", "0\r\n\r\n"
-	g, k := proxy(t, Limits{BodyTimeout: 60 * time.Millisecond, MinimumBodyRate: 1 << 40}, ClientLimits{BodyTimeout: 200 * time.Millisecond}, func(_ int, p *peer) {
+	g, k := proxy(t, Limits{BodyTimeout: 60 * time.Millisecond, MinimumBodyRate: 1 << 40}, ClientLimits{BodyTimeout: time.Second}, func(_ int, p *peer) {
 		p.head()
 		p.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-		p.expect(strings.Repeat(piece, 5) + end)
+		p.expect(strings.Repeat(piece, 16) + end)
 		p.send("5\r\nwhole\r\n" + end)
 		_, _ = p.rest()
 	})
@@ -23,7 +23,7 @@ func TestConversation(t *testing.T) {
 	if head := c.head(); !strings.HasPrefix(head, "HTTP/1.1 200 ") {
 		t.Fatal(head)
 	}
-	for range 5 {
+	for range 16 {
 		time.Sleep(100 * time.Millisecond)
 		c.send(piece)
 	}

@@ -8,9 +8,9 @@ import (
 // Timeouts of a conversation in which each side is silent for longer than a body may be, but not both.
 const (
 	clientSilence = 60 * time.Millisecond
-	originSilence = 250 * time.Millisecond
+	originSilence = time.Second
 	speaksEach    = 100 * time.Millisecond
-	says          = 5
+	says          = 16
 )
 
 // TestConversation has a client that speaks slowly while the origin listens: its answer has begun, or it is a
