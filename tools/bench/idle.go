@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -38,7 +39,7 @@ func (b *bench) idle() (section, error) {
 		return s, err
 	}
 	for _, c := range []*contender{sluice, nginx} {
-		cost, err := b.holdIdle(c, n, talk{askOnce, askOnce})
+		cost, err := b.holdIdle(c, n, talk{first: askOnce, again: askOnce})
 		if err != nil {
 			return s, fmt.Errorf("%s: %w", c.name, err)
 		}
@@ -86,6 +87,7 @@ type idleCost struct {
 
 // talk is what a connection says when it is new, and later, to see that it lives.
 type talk struct {
+	tls          *tls.Config // nil in clear text
 	first, again func(net.Conn, *bufio.Reader) error
 }
 
@@ -117,6 +119,9 @@ func (b *bench) holdIdle(c *contender, n int, t talk) (idleCost, error) {
 		}
 		conn, err := net.DialTimeout("tcp", c.address, 5*time.Second)
 		if err == nil {
+			if t.tls != nil {
+				conn = tls.Client(conn, t.tls)
+			}
 			held = append(held, conn)
 			err = t.first(conn, reader)
 		}

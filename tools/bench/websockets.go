@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -56,24 +57,45 @@ func (b *bench) webSockets() (section, error) {
 	defer origin.Close()
 	go acceptWebSockets(origin)
 
+	if err := b.writeCertificate(); err != nil {
+		return s, err
+	}
+	for _, secure := range []bool{false, true} {
+		c, cost, err := b.holdWebSockets(address, n, secure)
+		if err != nil {
+			return s, err
+		}
+		s.add(c.name, mebibytes(cost.before), mebibytes(cost.after), kibibytes(cost.each), kibibytes(cost.heap), fmt.Sprint(cost.failed))
+		s.judge(cost.failed == 0, c.name+": no failed WebSocket", "%d of %d", cost.failed, n)
+		if !secure { // What crypto/tls holds for each connection is not ours to judge.
+			s.judge(cost.each <= 16<<10, "at most 16 KiB a WebSocket", "%s KiB", kibibytes(cost.each))
+		}
+		s.configs = append(s.configs, namedConfig{c.name, c.config})
+	}
+	return s, nil
+}
+
+// holdWebSockets starts a Sluice in front of an origin and holds n WebSockets through it.
+func (b *bench) holdWebSockets(origin string, n int, secure bool) (*contender, idleCost, error) {
 	g, err := b.newGateway("sluice")
 	if err != nil {
-		return s, err
+		return nil, idleCost{}, err
 	}
-	c, err := b.startGateway(g, address, webSocketRoute)
+	t := talk{first: openWebSocket, again: sayHello}
+	if secure {
+		g.name, g.tls = "sluice, TLS", secureListener
+		t.tls = &tls.Config{InsecureSkipVerify: true} // We have just made the certificate ourselves.
+	}
+	c, err := b.startGateway(g, origin, webSocketRoute)
 	if err != nil {
-		return s, err
+		return nil, idleCost{}, err
+	}
+	if secure {
+		c.secure()
 	}
 	c.admin = g.admin
-	cost, err := b.holdIdle(c, n, talk{openWebSocket, sayHello})
-	if err != nil {
-		return s, err
-	}
-	s.add(c.name, mebibytes(cost.before), mebibytes(cost.after), kibibytes(cost.each), kibibytes(cost.heap), fmt.Sprint(cost.failed))
-	s.judge(cost.each <= 16<<10, "at most 16 KiB a WebSocket", "%s KiB", kibibytes(cost.each))
-	s.judge(cost.failed == 0, "no failed WebSocket", "%d of %d", cost.failed, n)
-	s.configs = []namedConfig{{c.name, c.config}}
-	return s, nil
+	cost, err := b.holdIdle(c, n, t)
+	return c, cost, err
 }
 
 // acceptWebSockets is an origin. It answers ordinary requests, too, and each message

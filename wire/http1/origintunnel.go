@@ -42,7 +42,7 @@ func (e *originEnd) Next() ([]byte, error) {
 		if e.asked.Load() {
 			s.interruptRead() // It may have come before the deadline was moved.
 		}
-		n, err := s.readIdle(&e.lent)
+		n, err := e.read(s, &e.lent)
 		if err == nil {
 			return e.lent.buffer[:n], nil
 		}

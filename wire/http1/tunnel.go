@@ -54,7 +54,10 @@ type tunnelBuffer [16 << 10]byte
 var tunnelBuffers = sync.Pool{New: func() any { return new(tunnelBuffer) }}
 
 // lentBuffer is the buffer of one direction, while there is something in it. It implements leaser.
-type lentBuffer struct{ buffer *tunnelBuffer }
+type lentBuffer struct {
+	buffer *tunnelBuffer
+	first  [1]byte // what a connection with TLS waits with
+}
 
 func (l *lentBuffer) takeBuffer() []byte {
 	if l.buffer == nil {
@@ -79,6 +82,32 @@ type wakeup struct {
 func (w *wakeup) wake(s *socket) {
 	w.asked.Store(true)
 	s.interruptRead()
+}
+
+// read waits for bytes and reads into a buffer that is lent when they are there.
+//
+// TLS cannot be waited for without a place for what it has read, so one byte is waited for. The rest of its
+// record is there then, and is read under a deadline that is over: that neither waits nor breaks anything.
+func (w *wakeup) read(s *socket, l *lentBuffer) (int, error) {
+	if s.tcp == nil {
+		return s.readIdle(l)
+	}
+	if n, err := s.nc.Read(l.first[:]); n == 0 {
+		return 0, err
+	}
+	p := l.takeBuffer()
+	p[0] = l.first[0]
+	_ = s.nc.SetReadDeadline(past)
+	n, _ := s.nc.Read(p[1:]) // An error comes again.
+	if s.readBy == 0 {
+		_ = s.nc.SetReadDeadline(time.Time{})
+	} else {
+		s.setReadBy(s.readBy)
+	}
+	if w.asked.Load() {
+		s.interruptRead() // It may have come before the deadline was moved.
+	}
+	return 1 + n, nil
 }
 
 // taken says whether a read failed because of wake, and what Next returns then.
@@ -120,7 +149,7 @@ func (e *clientEnd) Next() ([]byte, error) {
 			s.interruptRead() // It may have come before the deadline was moved.
 		}
 	}
-	n, err := s.readIdle(&e.lent)
+	n, err := e.read(s, &e.lent)
 	if err == nil {
 		c.tunnelIn += int64(n)
 		return e.lent.buffer[:n], nil
