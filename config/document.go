@@ -404,4 +404,5 @@ type AccessLog struct {
 // Drain says how exchanges are brought to their end.
 type Drain struct {
 	Shutdown unit.Duration `default:"30s" max:"1h" doc:"How long running exchanges may take to end when the gateway stops."`
+	Removed  unit.Duration `default:"1m" max:"1d" doc:"How long WebSockets go on whose route or upstream is not in the configuration any more; then they are told to go away."`
 }

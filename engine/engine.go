@@ -28,6 +28,8 @@ type Engine struct {
 	via30   string
 	name    string // our pseudonym in Via, one for each process
 
+	tunnels tunnels
+
 	challenge func(host, path string) (answer string, ok bool)
 
 	mu      sync.Mutex

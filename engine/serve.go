@@ -47,21 +47,6 @@ func (e *Engine) Serve(x *message.Exchange) {
 	p.done()
 }
 
-// postpone leaves the end of an exchange to the wire, which calls Finish when the tunnel has ended. It
-// allocates: a tunnel is rare and lives long.
-func (p *passage) postpone() {
-	rest := new(passage)
-	*rest = *p
-	p.x.Postpone(rest)
-	p.postponed = true
-}
-
-// Finish implements message.Finisher.
-func (p *passage) Finish() {
-	defer p.leave()
-	p.done()
-}
-
 // decide finds the answer: policies, route, target. When it returns x.Response is
 // filled or x.Problem is set.
 func (p *passage) decide() {

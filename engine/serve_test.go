@@ -351,6 +351,37 @@ func TestTunnelEndsLater(t *testing.T) {
 	}
 }
 
+// leaver notes that it was told to leave.
+type leaver struct{ told int }
+
+func (l *leaver) Leave() { l.told++ }
+
+// Tunnels are told to go away by the names of their route and upstream, as long as they last.
+func TestLeaveTunnels(t *testing.T) {
+	t.Parallel()
+	r, l := newRig(t), &leaver{}
+	r.Swap(r.snapshot(nil, on{path: "/", upgrades: []string{"foo"}, target: func(x *message.Exchange) error {
+		x.Response.Status, x.Response.Tunnel = 101, &tunnel{}
+		x.Facts.Upstream = "origin"
+		x.SetLeaver(l) // The wire's part.
+		return nil
+	}}))
+	x := r.exchange(&wire{}, "GET", "/")
+	x.Request.Upgrade = "foo"
+	r.Serve(x)
+	route := x.Facts.Route
+	r.LeaveTunnels(func(a, b string) bool { return a != route || b != "origin" })
+	if l.told != 0 {
+		t.Error("told without a reason")
+	}
+	r.LeaveTunnels(func(a, b string) bool { return a == route && b == "origin" })
+	x.Finish()
+	r.LeaveTunnels(func(string, string) bool { return true })
+	if l.told != 1 {
+		t.Errorf("told %d times", l.told)
+	}
+}
+
 // tunnel notes that it is closed.
 type tunnel struct {
 	message.Tunnel

@@ -34,6 +34,7 @@ type Exchange struct {
 	fault   error
 	rooms   []room
 	rest    Finisher
+	leaver  Leaver
 }
 
 // Handler is all that a wire knows of the gateway.
@@ -41,6 +42,15 @@ type Handler interface{ Serve(x *Exchange) }
 
 // Finisher is what a Handler has still to do when a tunnel has ended.
 type Finisher interface{ Finish() }
+
+// Leaver is a tunnel that can be told to end. Leave does not wait and may be called at any time.
+type Leaver interface{ Leave() }
+
+// SetLeaver is called by the wire when the exchange has become a tunnel; Leaver returns that.
+func (x *Exchange) SetLeaver(l Leaver) { x.leaver = l }
+
+// Leaver is nil where there is no tunnel.
+func (x *Exchange) Leaver() Leaver { return x.leaver }
 
 // Postpone is called by the handler before it returns from an exchange that has become a tunnel.
 func (x *Exchange) Postpone(rest Finisher) { x.rest = rest }
@@ -187,7 +197,7 @@ func (x *Exchange) Reset() {
 	x.Client = Client{}
 	x.Facts.reset()
 	x.Times, x.Deadline = Times{}, time.Time{}
-	x.wire, x.problem, x.fault, x.rest = nil, nil, nil, nil
+	x.wire, x.problem, x.fault, x.rest, x.leaver = nil, nil, nil, nil, nil
 	x.emptyRooms()
 }
 

@@ -105,6 +105,9 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	g.log = log
 	g.applied.Store(next)
 	g.settled(next, before, time.Since(began), pace)
+	if before != nil {
+		time.AfterFunc(doc.Drain.Removed.Std(), g.leaveRemoved)
+	}
 	return nil
 }
 

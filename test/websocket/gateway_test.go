@@ -15,7 +15,7 @@ import (
 const configuration = `
 admin: { address: "%s" }
 telemetry: { access_log: {} }
-drain: { shutdown: 20s }
+drain: { shutdown: 20s, removed: 300ms }
 listeners:
   - { name: plain, address: "%s", protocols: [http/1.1, h2] }
   - { name: secure, address: "%s", tls: { self_signed: true } }
@@ -174,4 +174,21 @@ func TestGoingAway(t *testing.T) {
 	if code, err := g.Wait(); code != 0 || err != nil {
 		t.Errorf("the gateway ended with %d, %v: %s", code, err, g.Log())
 	}
+}
+
+// A WebSocket does not outlive its route, nor its upstream, by more than it may.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	g := begin(t)
+	gone, stays := ways[0].start(t, g, "stay", "/ws"), ways[2].start(t, g, "stay", "/python")
+	gone.says("open")
+	stays.says("open")
+	g.reload(strings.Replace(routes, "name: ws", "name: other", 1))
+	if code := gone.says("closed"); code != "1001" {
+		t.Errorf("closed with %s", code)
+	}
+	if code := g.origins["ws"].says("closed"); code != "1001" {
+		t.Errorf("the origin was closed with %s", code)
+	}
+	stays.silent()
 }

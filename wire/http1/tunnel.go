@@ -30,6 +30,7 @@ func (c *serverConn) respondTunnel(x *message.Exchange) error {
 
 	joint := tunnel.New(client, x.Response.Tunnel, message.EqualFold(x.Request.Upgrade, "websocket"))
 	c.joint.Store(joint)
+	x.SetLeaver(joint)
 	if c.server.draining.Load() { // Drain may have looked before.
 		joint.Leave()
 	}

@@ -44,6 +44,7 @@ func (s *serverStream) respondTunnel(x *message.Exchange) error {
 	}
 	joint := tunnel.New(&clientEnd{stream: s}, x.Response.Tunnel, message.EqualFold(x.Request.Upgrade, "websocket"))
 	s.joint.Store(joint)
+	x.SetLeaver(joint)
 	if s.conn.server.draining.Load() { // Drain may have looked before.
 		joint.Leave()
 	}
