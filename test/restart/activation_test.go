@@ -157,20 +157,20 @@ func TestActivation(t *testing.T) {
 // What cannot be accepted from is refused with the reason.
 func TestActivationWithOtherSockets(t *testing.T) {
 	t.Parallel()
-	datagrams, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = datagrams.Close() }()
-	file, err := datagrams.File()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := newSupervisor(newFamily(t, "5s"))
-	s.gives("quic", file)
+	local, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: filepath.Join(s.dir, "local"), Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = local.Close() }()
+	file, err := local.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.gives("local", file)
 	s.exits(s.starts(), 1)
 	text, _ := os.ReadFile(s.log())
-	if !strings.Contains(string(text), `descriptor 3 ("quic"): it is a socket of type 2, not a stream: use ListenStream=`) {
+	if !strings.Contains(string(text), `descriptor 3 ("local"): it is a socket of type 5, neither a stream nor for datagrams: use ListenStream=`) {
 		t.Errorf("got %s", text)
 	}
 }
