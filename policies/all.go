@@ -6,6 +6,7 @@ import (
 	"github.com/sluice-gateway/sluice/policies/apikey"
 	"github.com/sluice-gateway/sluice/policies/basicauth"
 	"github.com/sluice-gateway/sluice/policies/compress"
+	"github.com/sluice-gateway/sluice/policies/concurrency"
 	"github.com/sluice-gateway/sluice/policies/cors"
 	"github.com/sluice-gateway/sluice/policies/eventstream"
 	"github.com/sluice-gateway/sluice/policies/grpcweb"
@@ -30,6 +31,7 @@ func All() []policy.Kind {
 		basicauth.Kind,
 
 		ratelimit.Kind,
+		concurrency.Kind,
 
 		rewrite.Kind,
 		headers.Kind,
