@@ -372,3 +372,27 @@ func TestWaitForBody(t *testing.T) {
 	}
 	x.Response.CloseBody()
 }
+
+// An origin that answers before it has the whole body, and says that it wants no more of it (RFC 9113 §8.1): the upload
+// ends by itself, and the client's body is not cut off.
+func TestEarlyAnswerThatEndsTheUpload(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{})
+	go func() {
+		o.begin()
+		o.request()
+		o.send(frame(frameHeaders, flagEndHeaders, 1, field(":status", "401")), dataFrame(1, true, "no"), resetFrame(1, 0))
+	}()
+	w := new(quietWire)
+	x := ask(w, "POST", "/", inPieces(pattern(1<<20), 1000)) // More than the origin's window takes.
+	if f := o.conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+		t.Fatal(f)
+	}
+	if got, err := message.ReadAll(x.Response.Body, 100); string(got) != "no" || err != nil {
+		t.Errorf("%q %v", got, err)
+	}
+	x.Response.CloseBody()
+	if w.stopped.Load() || w.lent.Load() != 0 || o.conn.Streams() != 0 {
+		t.Errorf("stopped %v, lent %d, %d streams", w.stopped.Load(), w.lent.Load(), o.conn.Streams())
+	}
+}
