@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/upstream/discovery"
 )
 
@@ -161,5 +163,47 @@ func TestNamed(t *testing.T) {
 	}
 	if got := named(list); !strings.HasSuffix(got, "a a and 5 more") || named(list[:2]) != "a a" {
 		t.Errorf("%s", got)
+	}
+}
+
+// TestNoRequestIsLost: endpoints come and go under load, and no request fails because of it,
+// though nothing is tried again.
+func TestNoRequestIsLost(t *testing.T) {
+	t.Parallel()
+	a, b := newOrigin(t, echo), newOrigin(t, echo)
+	u, _ := newUpstream(t, to(a.address))
+	one, other := []EndpointConfig{{Address: a.address}}, []EndpointConfig{{Address: b.address, Weight: 2}}
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if status, body, err := ask(u, exchange(&wire{}, "POST", message.NewBytes([]byte("x")))); err != nil || status != 200 {
+					t.Errorf("%d %s %v", status, body, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 500 {
+		if i%2 == 0 {
+			u.SetEndpoints(other)
+		} else {
+			u.SetEndpoints(one)
+		}
+		if body := mustAsk(t, u, exchange(&wire{}, "GET", nil)); body != "GET example.com " {
+			t.Errorf("the origin got %q", body)
+		}
+	}
+	close(stop)
+	asking.Wait()
+	u.SetEndpoints(nil)
+	if len(u.Endpoints()) != 0 {
+		t.Error("endpoints are left")
 	}
 }
