@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -170,9 +173,35 @@ func TestNamed(t *testing.T) {
 // though nothing is tried again.
 func TestNoRequestIsLost(t *testing.T) {
 	t.Parallel()
-	a, b := newOrigin(t, echo), newOrigin(t, echo)
-	u, _ := newUpstream(t, to(a.address))
-	one, other := []EndpointConfig{{Address: a.address}}, []EndpointConfig{{Address: b.address, Weight: 2}}
+	t.Run("http/1.1", func(t *testing.T) {
+		t.Parallel()
+		noRequestIsLost(t, HTTP1, newOrigin(t, echo).address, newOrigin(t, echo).address)
+	})
+	t.Run("h2", func(t *testing.T) {
+		t.Parallel()
+		noRequestIsLost(t, HTTP2, multiplexed(t), multiplexed(t))
+	})
+}
+
+// multiplexed is an origin that speaks HTTP/2 with prior knowledge.
+func multiplexed(t *testing.T) (address string) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = io.WriteString(w, r.Method+" "+r.Host+" "+string(body))
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func noRequestIsLost(t *testing.T, protocol Protocol, a, b string) {
+	c := to(a)
+	c.Protocol = protocol
+	u, _ := newUpstream(t, c)
+	one, other := []EndpointConfig{{Address: a}}, []EndpointConfig{{Address: b, Weight: 2}}
 	stop := make(chan struct{})
 	var asking sync.WaitGroup
 	for range 4 {

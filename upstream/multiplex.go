@@ -47,9 +47,12 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 		defer func() { req.Authority = "" }()
 	}
 	for try := 0; ; try++ {
-		conn, failure := m.take(x)
+		conn, last, failure := m.take(x)
 		if failure != nil {
 			return failure
+		}
+		if last {
+			defer conn.Retire() // Its stream, if there is one, ends first.
 		}
 		e := m.endpoint
 		e.enter()
@@ -73,20 +76,22 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 	}
 }
 
-// take returns a connection that takes another stream, and opens one if there is none.
-func (m *multiplex) take(x *message.Exchange) (*http2.ClientConn, *http1.Failure) {
+// take returns a connection that takes another stream, and opens one if there is none. A
+// request that comes when the endpoint has left, because it was chosen just before, gets a
+// connection that is to be retired after it: its last one.
+func (m *multiplex) take(x *message.Exchange) (conn *http2.ClientConn, last bool, _ *http1.Failure) {
 	var ctx context.Context // Waits are rare, and so is what bounds them.
 	var cancel context.CancelFunc
 	for {
 		if m.endpoint.spoken() == spokenHTTP1 {
-			return nil, otherProtocol
+			return nil, false, otherProtocol
 		}
 		m.mu.Lock()
 		for i := len(m.open) - 1; i >= 0; i-- {
 			if m.open[i].CanTake() {
 				c := m.open[i]
 				m.mu.Unlock()
-				return c, nil
+				return c, false, nil
 			}
 		}
 		if m.opening == nil {
@@ -99,7 +104,7 @@ func (m *multiplex) take(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 			defer cancel()
 		}
 		if failure := m.awaitOpening(ctx, cancel, x, opening); failure != nil {
-			return nil, failure
+			return nil, false, failure
 		}
 	}
 }
@@ -117,10 +122,10 @@ func (m *multiplex) awaitOpening(ctx context.Context, cancel context.CancelFunc,
 }
 
 // dial is entered with the lock held and releases it.
-func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure) {
+func (m *multiplex) dial(x *message.Exchange) (conn *http2.ClientConn, last bool, _ *http1.Failure) {
 	if len(m.open) >= m.endpoint.pool.upstream.config.MaxConnections {
 		m.mu.Unlock()
-		return nil, &http1.Failure{Problem: message.UpstreamBusy}
+		return nil, false, &http1.Failure{Problem: message.UpstreamBusy}
 	}
 	m.opening = make(chan struct{})
 	m.mu.Unlock()
@@ -137,20 +142,16 @@ func (m *multiplex) dial(x *message.Exchange) (*http2.ClientConn, *http1.Failure
 	close(m.opening)
 	m.opening = nil
 	if failure != nil {
-		return nil, failure
+		return nil, false, failure
 	}
 	m.add(c)
-	return c, nil
+	return c, m.closed, nil
 }
 
 // add takes a connection up; the lock is held. One that has ended already is not: nobody would take
-// it out again.
+// it out again. Nor is one that comes after close.
 func (m *multiplex) add(c *http2.ClientConn) {
-	if m.closed {
-		c.Retire()
-		return
-	}
-	if c.Closed() {
+	if m.closed || c.Closed() {
 		return
 	}
 	m.open = append(m.open, c)
@@ -166,6 +167,9 @@ func (m *multiplex) adopt(nc net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.add(c)
+	if m.closed {
+		c.Retire()
+	}
 }
 
 // Freed implements http2.ConnPool.

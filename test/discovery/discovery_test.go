@@ -156,7 +156,7 @@ type origin struct {
 func newOrigin(t *testing.T, name string) *origin {
 	t.Helper()
 	o := &origin{arrived: make(chan struct{}, 1), proceed: make(chan struct{})}
-	o.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			_, _ = io.WriteString(w, "begun by "+name)
 			_ = http.NewResponseController(w).Flush()
@@ -167,6 +167,10 @@ func newOrigin(t *testing.T, name string) *origin {
 		}
 		_, _ = io.WriteString(w, name)
 	}))
+	o.Config.Protocols = new(http.Protocols)
+	o.Config.Protocols.SetHTTP1(true)
+	o.Config.Protocols.SetUnencryptedHTTP2(true)
+	o.Start()
 	t.Cleanup(o.Close)
 	return o
 }
@@ -175,10 +179,19 @@ func newOrigin(t *testing.T, name string) *origin {
 // nothing.
 func TestFile(t *testing.T) {
 	t.Parallel()
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			testFile(t, protocol)
+		})
+	}
+}
+
+func testFile(t *testing.T, protocol string) {
 	a, b := newOrigin(t, "a"), newOrigin(t, "b")
 	dir := t.TempDir()
 	put(t, dir, "endpoints.yaml", "- "+a.URL+"\n")
-	g := start(t, dir, "discovery: { file: endpoints.yaml }")
+	g := start(t, dir, "protocol: "+protocol+"\ndiscovery: { file: endpoints.yaml }")
 	g.answers(t, 200, "a")
 
 	type answer struct {
