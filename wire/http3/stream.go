@@ -41,7 +41,7 @@ type serverStream struct {
 	acceptKey string
 	joint     atomic.Pointer[tunnel.Joint] // while it is a tunnel
 	bytesOut  int64
-	spoiled   *fault // what the client did wrong
+	spoiled   atomic.Pointer[fault] // what the client did wrong; set by who reads or who writes
 }
 
 var serverStreams = sync.Pool{New: func() any {
@@ -54,7 +54,8 @@ var serverStreams = sync.Pool{New: func() any {
 func (s *serverStream) begin(c *serverConn, qs *quic.Stream) {
 	s.conn, s.quic = c, qs
 	s.started, s.ended, s.aborted, s.expects, s.tunnelled = false, false, false, false, false
-	s.bytesOut, s.spoiled, s.acceptKey, s.expired = 0, nil, "", false
+	s.bytesOut, s.acceptKey, s.expired = 0, "", false
+	s.spoiled.Store(nil)
 	s.joint.Store(nil)
 	s.in.reset()
 	s.body.reset()
@@ -172,12 +173,8 @@ func (s *serverStream) admitEarly() bool {
 	return true
 }
 
-// spoil notes what the client did wrong. The stream, or the connection, ends for it.
-func (s *serverStream) spoil(f *fault) {
-	if s.spoiled == nil {
-		s.spoiled = f
-	}
-}
+// spoil notes what the client did wrong first. The stream, or the connection, ends for it.
+func (s *serverStream) spoil(f *fault) { s.spoiled.CompareAndSwap(nil, f) }
 
 // finish ends the stream in whatever state the exchange has left it (RFC 9114 §4.1): an answer
 // that was cut off must not look whole, and a body that nobody wanted is not waited for.
@@ -193,7 +190,7 @@ func (s *serverStream) finish() {
 			code = RequestCancelled
 		}
 	}
-	if f := s.spoiled; f != nil {
+	if f := s.spoiled.Load(); f != nil {
 		s.punish(f)
 		code = f.code
 	}
@@ -202,7 +199,7 @@ func (s *serverStream) finish() {
 	}
 	if !s.ended {
 		s.quic.CancelWrite(quic.StreamErrorCode(code))
-	} else if s.spoiled == nil {
+	} else if s.spoiled.Load() == nil {
 		c.mu.Lock()
 		c.floods.earn(FloodReset, 1)
 		c.floods.earn(FloodUnknown, 2)
