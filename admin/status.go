@@ -66,9 +66,23 @@ type Listener struct {
 
 // Upstream is a set of origins.
 type Upstream struct {
-	Name      string     `json:"name"`
-	Endpoints []Endpoint `json:"endpoints"`
-	Discovery *Discovery `json:"discovery,omitempty"`
+	Name        string       `json:"name"`
+	Endpoints   []Endpoint   `json:"endpoints"`
+	Discovery   *Discovery   `json:"discovery,omitempty"`
+	Concurrency *Concurrency `json:"concurrency,omitempty"`
+}
+
+// Concurrency is how busy an upstream with a limit is.
+type Concurrency struct {
+	Limit   int `json:"limit"`
+	Active  int `json:"active"`
+	Waiting int `json:"waiting"`
+	// Refused is how many were not let through since the upstream was made.
+	Refused int64 `json:"refused"`
+	// Latency without and with what waits at the origins, as an adaptive limit sees them; absent
+	// without one.
+	BaseSeconds    float64 `json:"base_seconds,omitempty"`
+	LatencySeconds float64 `json:"latency_seconds,omitempty"`
 }
 
 // Discovery is how the source of an upstream's endpoints does.

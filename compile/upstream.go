@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-gateway/sluice/upstream"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
+	"github.com/sluice-gateway/sluice/upstream/overload"
 	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
@@ -196,6 +197,7 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	c.Retry = retrySettings(&u.Retry)
 	c.Ejection = ejection(u.Ejection)
 	c.Breaker = breakerSettings(u.Breaker)
+	c.Concurrency = concurrency(u.Concurrency)
 	if u.Breaker != nil {
 		c.BreakAll, c.BreakEach = slices.Contains(u.Breaker.Scope, "upstream"), slices.Contains(u.Breaker.Scope, "endpoint")
 	}
@@ -251,6 +253,29 @@ func breakerSettings(b *traffic.Breaker) *breaker.Config {
 		Successes:    b.Successes,
 	}
 }
+
+func concurrency(c *traffic.Concurrency) *upstream.Concurrency {
+	if c == nil {
+		return nil
+	}
+	settings := &upstream.Concurrency{Limiter: overload.Config{
+		Limit:     c.Limit.Number(),
+		Queue:     c.Queue,
+		Timeout:   c.Wait.Std(),
+		LIFOAfter: c.Overload.Std(),
+	}}
+	if c.Adaptive() {
+		settings.Limiter.Limit = firstLimit
+		settings.Limiter.Adaptive = &overload.AdaptiveConfig{Min: c.Min, Max: c.Max, Tolerance: c.Tolerance.Float()}
+	}
+	for _, g := range c.Groups {
+		settings.Groups = append(settings.Groups, upstream.GroupPriority{Group: g.Key, Priority: g.Value})
+	}
+	return settings
+}
+
+// firstLimit is where an adaptive limit begins.
+const firstLimit = 20
 
 func conditions(r *traffic.Retry) []string {
 	words := make([]string, 0, len(r.On))

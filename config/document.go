@@ -242,6 +242,7 @@ type Upstream struct {
 	Retry          traffic.Retry               `doc:"When another endpoint is asked."`
 	Ejection       *traffic.Ejection           `doc:"Which endpoints are taken out because of how they answer; absent: none."`
 	Breaker        *traffic.Breaker            `doc:"When nobody is asked any more for a while; absent: never."`
+	Concurrency    *traffic.Concurrency        `doc:"How many requests may wait for an answer at one time; absent: as many as come."`
 	Connections    traffic.Connections         `doc:"How many connections are held."`
 	ProxyProtocol  string                      `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
 	Limits         UpstreamLimits              `doc:"How much an origin may send."`

@@ -35,6 +35,7 @@ var (
 	UpstreamHeaderLimit = &Problem{Status: 502, Code: "upstream_header_too_large", Title: "The origin's answer has too large a header", Source: SourceUpstream}
 	UpstreamBusy        = &Problem{Status: 503, Code: "upstream_connections_exhausted", Title: "All connections to the origin are in use", Source: SourceGateway, Retry: RetryYes}
 	UpstreamNoEndpoint  = &Problem{Status: 503, Code: "upstream_no_endpoint", Title: "The upstream has no endpoint to send to", Source: SourceGateway, Retry: RetryYes}
+	UpstreamOverloaded  = &Problem{Status: 503, Code: "upstream_overloaded", Title: "The upstream has as much to do as it can bear", Source: SourceGateway, Retry: RetryYes}
 	UpstreamBroken      = &Problem{Status: 503, Code: "upstream_breaker_open", Title: "The upstream has failed too often and is left alone for a while", Source: SourceUpstream, Retry: RetryYes}
 	UpstreamBodyBroken  = &Problem{Status: 502, Code: "upstream_body_broken", Title: "The origin's answer ended before its end", Source: SourceUpstream, CloseConnection: true}
 	ClientWriteFailed   = &Problem{Status: 499, Code: "client_write_failed", Title: "The answer could not be written to the client", Source: SourceClient, CloseConnection: true}
@@ -52,7 +53,7 @@ func Problems() []*Problem {
 		HeaderTooLarge, ConnectRefused, UnknownCoding, VersionUnsupported, ClientGone, RouteNotFound,
 		MethodNotAllowed, UpgradeNotAllowed, LoopDetected, TooManyConnections, OutOfDescriptors, Internal,
 		PolicyPanic, TargetPanic, PolicyFault, UpstreamConnect, UpstreamConnectTime, UpstreamUntrusted, UpstreamProtocol, UpstreamTimeout,
-		UpstreamClosed, UpstreamMalformed, UpstreamHeaderLimit, UpstreamBusy, UpstreamNoEndpoint, UpstreamBroken,
+		UpstreamClosed, UpstreamMalformed, UpstreamHeaderLimit, UpstreamBusy, UpstreamNoEndpoint, UpstreamOverloaded, UpstreamBroken,
 		UpstreamBodyBroken, ClientWriteFailed, ClientTooSlow, RequestBodyTooSlow, DeadlineExceeded, ServiceShuttingDown,
 	}
 }

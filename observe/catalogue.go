@@ -89,6 +89,11 @@ var (
 	upstreamConnections = Metric{Name: "sluice_upstream_connections", Kind: KindGauge, Labels: []string{"upstream", "endpoint", "state"}, Limit: 10_000,
 		Help: "Connections to origins by endpoint; active ones carry a request, idle ones wait in the pool."}
 
+	upstreamConcurrency = Metric{Name: "sluice_upstream_concurrency", Kind: KindGauge, Labels: []string{"upstream", "state"}, Limit: (maxUpstreams + 1) * 3,
+		Help: "Requests that wait for an answer of an upstream with a limit of them: the limit, active ones, and those that wait for their turn."}
+	upstreamShed = Metric{Name: "sluice_upstream_shed_total", Kind: KindCounter, Labels: []string{"upstream", "reason"}, Limit: (maxUpstreams + 1) * 3,
+		Help: "Requests that were refused because an upstream has as much to do as it can: the queue was full, others took their place in it, or they waited too long."}
+
 	discoveryUpdates = Metric{Name: "sluice_discovery_updates_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
 		Help: "Lists of endpoints that a source told and that were other than the one before."}
 	discoveryFaults = Metric{Name: "sluice_discovery_faults_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
@@ -132,7 +137,7 @@ func Catalogue() []Metric {
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads, handovers,
 		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, listenerFloods, listenerResets, certificateLeft, certificateProblems,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
-		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods, discoveryUpdates, discoveryFaults, discoveryAge,
+		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods, discoveryUpdates, discoveryFaults, discoveryAge, upstreamConcurrency, upstreamShed,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,
 		processCPU, processResident, processFDs, processMaxFDs, processStart,
 		goGoroutines, goHeap, goMemory, goGCCycles,

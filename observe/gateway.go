@@ -192,6 +192,32 @@ func (g *Gateway) Discoveries(read func() []Discovery) {
 	})
 }
 
+// Load is how busy one upstream with a limit of concurrency is.
+type Load struct {
+	Upstream                  string
+	Limit, Active, Waiting    int
+	Full, Displaced, TimedOut int64 // refused, by reason, since the upstream was made
+}
+
+// Loads says who knows the limits of concurrency. read is called on the goroutine that
+// writes the metrics out.
+func (g *Gateway) Loads(read func() []Load) {
+	g.registry.collector(&upstreamConcurrency, func(emit func(float64, ...string)) {
+		for _, l := range read() {
+			emit(float64(l.Limit), l.Upstream, "limit")
+			emit(float64(l.Active), l.Upstream, "active")
+			emit(float64(l.Waiting), l.Upstream, "waiting")
+		}
+	})
+	g.registry.collector(&upstreamShed, func(emit func(float64, ...string)) {
+		for _, l := range read() {
+			emit(float64(l.Full), l.Upstream, "full")
+			emit(float64(l.Displaced), l.Upstream, "displaced")
+			emit(float64(l.TimedOut), l.Upstream, "timed_out")
+		}
+	})
+}
+
 // Certificates says who knows the certificates of listeners. read is called on the
 // goroutine that writes the metrics out.
 func (g *Gateway) Certificates(read func(emit func(listener, source string, seconds float64))) {

@@ -36,6 +36,9 @@ func fill(r *Registry) *Gateway {
 	g.Discoveries(func() []Discovery {
 		return []Discovery{{Upstream: "orders", Updates: 3, Faults: 1, Good: time.Now()}, {Upstream: "new"}}
 	})
+	g.Loads(func() []Load {
+		return []Load{{Upstream: "orders", Limit: 20, Active: 19, Waiting: 3, Full: 2, Displaced: 1, TimedOut: 4}}
+	})
 	g.Certificates(func(emit func(listener, source string, seconds float64)) { emit("secure", "api.pem", 86400) })
 	x := sampleExchange()
 	g.Route("orders").Done(x)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/overload"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
@@ -20,17 +21,12 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 	var tried triedSet
 	now := x.Now()
 	for attempt := 0; ; attempt++ {
-		if x.Expired() {
-			return message.DeadlineExceeded
-		}
-		e, leave, problem := u.permitted(x, resp, now, tried)
-		if problem != nil {
-			return problem
-		}
-		x.Facts.Endpoint = e.address
-		failure := u.timedTry(x, e, leave, req, resp)
+		e, failure, problem := u.permittedTry(x, req, resp, now, tried)
 		if attempt > 0 {
 			u.budget.Return()
+		}
+		if problem != nil {
+			return problem
 		}
 		again, gone := u.again(x, req, resp, failure, attempt)
 		switch {
@@ -45,6 +41,28 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 			return nil
 		}
 	}
+}
+
+// permittedTry asks one endpoint, if the time, the limit of concurrency and the breakers
+// allow it; else the problem says why it was not asked.
+func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp *message.Response, now int64, tried triedSet) (*Endpoint, *http1.Failure, *message.Problem) {
+	if x.Expired() {
+		return nil, nil, message.DeadlineExceeded
+	}
+	waited, problem := u.enter(x, resp, now)
+	if problem != nil {
+		return nil, nil, problem
+	}
+	if waited {
+		now = message.Clock()
+	}
+	e, leave, problem := u.permitted(x, resp, now, tried)
+	if problem != nil {
+		u.leave(now, 0, overload.Ignored)
+		return nil, nil, problem
+	}
+	x.Facts.Endpoint = e.address
+	return e, u.timedTry(x, e, leave, req, resp), nil
 }
 
 // drop gives up an answer that is not good enough. What is there of its body is
@@ -71,12 +89,13 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 	}
 	returned := false
 	defer u.panicked(e, leave, &returned)
-	whole := x.Deadline
+	whole, measurable := x.Deadline, measurable(req)
 	u.limitTry(x, began)
 	failure := u.try(x, e, req, resp, began)
 	x.Deadline = whole
 	returned = true
 	if failure == nil {
+		u.leave(x.Now()+int64(x.Times.FirstByte), x.Times.FirstByte-began, busyness(resp, nil, measurable))
 		u.judge(x, e, leave, resp, nil, x.Now()+int64(x.Times.FirstByte), x.Times.FirstByte-began)
 		return nil
 	}
@@ -84,6 +103,7 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 		failure.Problem = message.UpstreamTimeout // Of this try: another one may do better.
 	}
 	over := time.Since(x.Times.Started)
+	u.leave(x.Now()+int64(over), over-began, busyness(resp, failure, measurable))
 	u.judge(x, e, leave, resp, failure, x.Now()+int64(over), over-began)
 	return failure
 }
@@ -92,6 +112,7 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 // policy has wrapped, say.
 func (u *Upstream) panicked(e *Endpoint, leave permit, returned *bool) {
 	if !*returned {
+		u.leave(message.Clock(), 0, overload.Ignored)
 		u.forget(e, leave)
 	}
 }

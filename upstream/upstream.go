@@ -17,6 +17,7 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
+	"github.com/sluice-gateway/sluice/upstream/overload"
 	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
@@ -46,9 +47,10 @@ type Config struct {
 
 	ProxyProtocol int // version of the header that each connection begins with; 0 is none
 
-	Retry    Retry
-	Ejection *outlier.Config // nil: nobody is ejected
-	Breaker  *breaker.Config // nil: there is none
+	Retry       Retry
+	Ejection    *outlier.Config // nil: nobody is ejected
+	Breaker     *breaker.Config // nil: there is none
+	Concurrency *Concurrency    // nil: there is no limit
 	// BreakAll and BreakEach say whose breaker there is: the upstream's, each endpoint's.
 	BreakAll, BreakEach bool
 
@@ -93,14 +95,20 @@ func (c *Config) Equal(d *Config) bool {
 
 // words are all settings, those behind pointers too.
 func (c Config) words() string {
-	ejection, breaker := c.Ejection, c.Breaker
-	c.Ejection, c.Breaker = nil, nil
+	ejection, breaker, concurrency := c.Ejection, c.Breaker, c.Concurrency
+	c.Ejection, c.Breaker, c.Concurrency = nil, nil, nil
 	text := fmt.Sprintf("%+v", c)
 	if ejection != nil {
 		text += fmt.Sprintf(" ejection %+v", *ejection)
 	}
 	if breaker != nil {
 		text += fmt.Sprintf(" breaker %+v", *breaker)
+	}
+	if concurrency != nil {
+		text += fmt.Sprintf(" concurrency %+v", *concurrency)
+		if a := concurrency.Limiter.Adaptive; a != nil {
+			text += fmt.Sprintf(" adaptive %+v", *a)
+		}
 	}
 	return text
 }
@@ -146,9 +154,10 @@ type Upstream struct {
 	closed bool       // guarded by mu
 
 	budget   *retry.Budget
-	breaker  *breaker.Breaker // nil without
-	outliers *outlier.Set     // nil without
-	active   atomic.Int64     // exchanges under way, at all endpoints
+	limiter  *overload.Limiter // nil without
+	breaker  *breaker.Breaker  // nil without
+	outliers *outlier.Set      // nil without
+	active   atomic.Int64      // exchanges under way, at all endpoints
 
 	discovered *discovered // nil where the endpoints are configured
 
@@ -168,6 +177,9 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	if u.config.Ejection != nil {
 		u.outliers = u.newOutliers()
 		u.tasks = append(u.tasks, u.tickOutliers)
+	}
+	if c := u.config.Concurrency; c != nil {
+		u.limiter = overload.New(c.Limiter)
 	}
 	if u.config.Breaker != nil && u.config.BreakAll {
 		u.breaker = u.newBreaker("")

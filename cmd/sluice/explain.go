@@ -131,12 +131,13 @@ type targetInPlace struct {
 
 type upstreamInPlace struct {
 	place
-	Protocol  string   `json:"protocol"`
-	Balance   string   `json:"balance"`
-	Endpoints []string `json:"endpoints"`
-	Discovery string   `json:"discovery,omitempty"`
-	Timeouts  string   `json:"timeouts"`
-	Retry     string   `json:"retry"`
+	Protocol    string   `json:"protocol"`
+	Balance     string   `json:"balance"`
+	Endpoints   []string `json:"endpoints"`
+	Discovery   string   `json:"discovery,omitempty"`
+	Timeouts    string   `json:"timeouts"`
+	Retry       string   `json:"retry"`
+	Concurrency string   `json:"concurrency,omitempty"`
 }
 
 type near struct {
@@ -206,7 +207,11 @@ func (e *explanation) printTarget(p *paint) {
 		if u.Discovery != "" {
 			over = "the endpoints that are discovered: " + u.Discovery
 		}
-		p.labelled("upstream", u.place.String(), u.Balance+" over "+over+protocolWords(u.Protocol), u.Timeouts, u.Retry)
+		lines := []string{u.place.String(), u.Balance + " over " + over + protocolWords(u.Protocol), u.Timeouts, u.Retry}
+		if u.Concurrency != "" {
+			lines = append(lines, u.Concurrency)
+		}
+		p.labelled("upstream", lines...)
 	}
 }
 

@@ -125,6 +125,7 @@ func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	d.Timeouts = fmt.Sprintf("waits %s to connect, %s for an answer, %s within a body; keeps connections for %s",
 		u.Timeouts.Connect, u.Timeouts.Response, u.Timeouts.Body, u.Timeouts.Idle)
 	d.Retry = retryWords(&u.Retry)
+	d.Concurrency = concurrencyWords(u.Concurrency)
 	return d
 }
 
@@ -155,6 +156,29 @@ func endpointWords(e *traffic.Endpoint) string {
 		return e.URL.String()
 	}
 	return e.URL.String() + " (" + strings.Join(apart, ", ") + ")"
+}
+
+func concurrencyWords(c *traffic.Concurrency) string {
+	if c == nil {
+		return ""
+	}
+	words := "lets " + c.Limit.String() + " requests wait for an answer at one time"
+	if c.Adaptive() {
+		words = fmt.Sprintf("finds from how long answers take how many requests may wait for one at one time, from %d to %d", c.Min, c.Max)
+	}
+	if c.Queue == 0 {
+		return words + "; others are refused"
+	}
+	words += fmt.Sprintf("; %d more wait in a queue for up to %s", c.Queue, c.Wait)
+	for i, g := range c.Groups {
+		if i == 0 {
+			words += ", by the priority of their consumer's group:"
+		} else {
+			words += ","
+		}
+		words += fmt.Sprintf(" %s %d", g.Key, g.Value)
+	}
+	return words
 }
 
 func retryWords(r *traffic.Retry) string {

@@ -60,6 +60,7 @@ func newGateway(logger *slog.Logger) *gateway {
 	g.metrics.Floods(g.sockets.Floods, g.sockets.Resets)
 	g.metrics.UpstreamFloods(g.upstreamFloods)
 	g.metrics.Discoveries(g.discoveries)
+	g.metrics.Loads(g.loads)
 	g.metrics.Certificates(g.sockets.Certificates)
 	g.metrics.CertificateProblems(g.sockets.CertificateProblems)
 	return g

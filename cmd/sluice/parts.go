@@ -162,6 +162,12 @@ func (g *gateway) status() admin.Status {
 				Source: d.Source, Updates: d.Updates, Faults: d.Faults, LastGood: d.Good, Failing: d.Failing, LastFault: d.Fault, LastFaultAt: d.FaultAt,
 			}
 		}
+		if v, ok := u.Load(); ok {
+			shown.Concurrency = &admin.Concurrency{
+				Limit: v.Limit, Active: v.InFlight, Waiting: v.Waiting, Refused: v.Full + v.Displaced + v.TimedOut,
+				BaseSeconds: v.BaseLatency.Seconds(), LatencySeconds: v.Latency.Seconds(),
+			}
+		}
 		s.Upstreams = append(s.Upstreams, shown)
 	}
 	return s
@@ -190,6 +196,23 @@ func (g *gateway) upstreamFloods(emit func(upstream, kind string, n int64)) {
 	for _, u := range applied.Upstreams {
 		u.Floods(func(kind string, n int64) { emit(u.Name(), kind, n) })
 	}
+}
+
+// loads feeds the metrics of the limits of concurrency.
+func (g *gateway) loads() (all []observe.Load) {
+	applied := g.applied.Load()
+	if applied == nil {
+		return nil
+	}
+	for _, u := range applied.Upstreams {
+		if v, ok := u.Load(); ok {
+			all = append(all, observe.Load{
+				Upstream: u.Name(), Limit: v.Limit, Active: v.InFlight, Waiting: v.Waiting,
+				Full: v.Full, Displaced: v.Displaced, TimedOut: v.TimedOut,
+			})
+		}
+	}
+	return all
 }
 
 // eachEndpoint feeds the metric of connections to origins.
