@@ -259,7 +259,7 @@ func concurrency(c *traffic.Concurrency) *upstream.Concurrency {
 		return nil
 	}
 	settings := &upstream.Concurrency{Limiter: overload.Config{
-		Limit:     c.Limit.Number(),
+		Limit:     c.Limit,
 		Queue:     c.Queue,
 		Timeout:   c.Wait.Std(),
 		LIFOAfter: c.Overload.Std(),

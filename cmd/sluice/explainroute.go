@@ -162,7 +162,7 @@ func concurrencyWords(c *traffic.Concurrency) string {
 	if c == nil {
 		return ""
 	}
-	words := "lets " + c.Limit.String() + " requests wait for an answer at one time"
+	words := fmt.Sprintf("lets %d requests wait for an answer at one time", c.Limit)
 	if c.Adaptive() {
 		words = fmt.Sprintf("finds from how long answers take how many requests may wait for one at one time, from %d to %d", c.Min, c.Max)
 	}

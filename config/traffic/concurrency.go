@@ -3,29 +3,25 @@ package traffic
 import (
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
 
-// Concurrency says how many requests may wait for an answer of the origins at one time, written
-// as its limit or as a mapping.
+// Concurrency says how many requests may wait for an answer of the origins at one time: the
+// word adaptive, or a mapping.
 type Concurrency struct {
-	Limit     ConcurrencyLimit `required:"true" doc:"How many requests may wait for the head of their answer at one time, at all endpoints together: a number, or adaptive, which finds it from how long answers take."`
-	Min       int              `default:"4" min:"1" max:"1000000" doc:"The lowest that adaptive finds."`
-	Max       int              `default:"1000" min:"1" max:"1000000" doc:"The highest that adaptive finds."`
-	Tolerance unit.Factor      `default:"1.5x" doc:"How many times as long as without a queue at the origins answers may take before adaptive lowers the limit."`
-	Queue     int              `default:"0" min:"0" max:"1000000" doc:"How many more may wait for their turn; others are refused."`
-	Wait      unit.Duration    `default:"500ms" min:"1ms" max:"1h" doc:"The longest wait in the queue."`
-	Overload  unit.Duration    `default:"100ms" min:"1ms" max:"1h" doc:"When the queue has not been empty for longer, the youngest are served first: who has waited for long will leave anyway."`
-	Groups    unit.Map[int]    `max:"100" doc:"Priorities of groups of consumers, from 0, served first and shed last, to 3; all others have 2."`
+	Limit     int           `default:"0" min:"0" max:"1000000" doc:"How many requests may wait for the head of their answer at one time, at all endpoints together; 0: adaptive, that is, it is found from how long answers take."`
+	Min       int           `default:"4" min:"1" max:"1000000" doc:"The lowest limit that is found."`
+	Max       int           `default:"1000" min:"1" max:"1000000" doc:"The highest limit that is found."`
+	Tolerance unit.Factor   `default:"1.5x" doc:"How many times as long as without a queue at the origins answers may take before the limit is lowered."`
+	Queue     int           `default:"0" min:"0" max:"1000000" doc:"How many more may wait for their turn; others are refused."`
+	Wait      unit.Duration `default:"500ms" min:"1ms" max:"1h" doc:"The longest wait in the queue."`
+	Overload  unit.Duration `default:"100ms" min:"1ms" max:"1h" doc:"When the queue has not been empty for longer, the youngest are served first: who has waited for long will leave anyway."`
+	Groups    unit.Map[int] `max:"100" doc:"Priorities of groups of consumers, from 0, served first and shed last, to 3; all others have 2."`
 }
 
 // Adaptive says that the limit is found.
-func (c *Concurrency) Adaptive() bool { return c.Limit == adaptive }
-
-const adaptive = "adaptive"
+func (c *Concurrency) Adaptive() bool { return c.Limit == 0 }
 
 // Validate is called by the decoder.
 func (c *Concurrency) Validate() error {
@@ -47,34 +43,14 @@ func (c *Concurrency) Validate() error {
 }
 
 // Form says how the short form is written.
-func (Concurrency) Form() unit.Form { return ConcurrencyLimit("").Form() }
+func (Concurrency) Form() unit.Form {
+	return unit.Form{Name: "limit", Is: "adaptive, or a mapping such as { limit: 200 }", Pattern: "^adaptive$"}
+}
 
 // UnmarshalText reads the short form.
-func (c *Concurrency) UnmarshalText(text []byte) error { return c.Limit.UnmarshalText(text) }
-
-// ConcurrencyLimit is adaptive or a number.
-type ConcurrencyLimit string
-
-var concurrencyLimit = regexp.MustCompile(`^(adaptive|[1-9][0-9]{0,5}|1000000)$`)
-
-// Form says how it is written.
-func (ConcurrencyLimit) Form() unit.Form {
-	return unit.Form{Name: "limit", Is: "adaptive or a number from 1 to 1000000", Pattern: concurrencyLimit.String()}
-}
-
-// UnmarshalText reads it.
-func (l *ConcurrencyLimit) UnmarshalText(text []byte) error {
-	if !concurrencyLimit.Match(text) {
-		return fmt.Errorf("%q is not %s", text, l.Form().Is)
+func (c *Concurrency) UnmarshalText(text []byte) error {
+	if string(text) != "adaptive" {
+		return fmt.Errorf("%q is not %s", text, c.Form().Is)
 	}
-	*l = ConcurrencyLimit(text)
 	return nil
-}
-
-func (l ConcurrencyLimit) String() string { return string(l) }
-
-// Number is the limit; 0 where it is adaptive.
-func (l ConcurrencyLimit) Number() int {
-	n, _ := strconv.Atoi(string(l)) // It was checked.
-	return n
 }
