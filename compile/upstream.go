@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-gateway/sluice/listen"
 	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/template"
 	"github.com/sluice-gateway/sluice/upstream"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
@@ -34,6 +35,9 @@ func (b *build) upstreams() {
 	for _, item := range b.doc.Upstreams {
 		shared := b.reuseUpstream(item.Value)
 		if shared == nil {
+			if _, err := template.Parse(item.Value.Balance.Key, template.Use{}); err != nil {
+				b.add(item.Problem(item.Value.Name.Mark, "balance.key: "+err.Error()))
+			}
 			if _, err := retry.Compile(conditions(&item.Value.Retry)); err != nil {
 				b.add(item.Problem(item.Value.Name.Mark, "retry.on: "+err.Error()))
 			}
@@ -198,6 +202,9 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	c.Ejection = ejection(u.Ejection)
 	c.Breaker = breakerSettings(u.Breaker)
 	c.Concurrency = concurrency(u.Concurrency)
+	if c.Balance == upstream.ConsistentHash {
+		c.Hash = upstream.Hash{Key: u.Balance.Key, Ring: u.Balance.Table == "ring", Bound: u.Balance.Bound.Float()}
+	}
 	if u.Breaker != nil {
 		c.BreakAll, c.BreakEach = slices.Contains(u.Breaker.Scope, "upstream"), slices.Contains(u.Breaker.Scope, "endpoint")
 	}
@@ -286,9 +293,11 @@ func conditions(r *traffic.Retry) []string {
 }
 
 var balances = map[string]upstream.Balance{
-	"round_robin":   upstream.RoundRobin,
-	"least_request": upstream.LeastRequest,
-	"random":        upstream.Random,
+	"round_robin":     upstream.RoundRobin,
+	"least_request":   upstream.LeastRequest,
+	"random":          upstream.Random,
+	"peak_ewma":       upstream.PeakEWMA,
+	"consistent_hash": upstream.ConsistentHash,
 }
 
 var proxyVersions = map[string]int{"off": 0, "v1": 1, "v2": 2}

@@ -9,13 +9,15 @@ import (
 type Balance uint8
 
 const (
-	RoundRobin   Balance = iota // one after the other, smoothly by weight
-	LeastRequest                // the less busy of two chosen at random
-	Random                      // by weight
+	RoundRobin     Balance = iota // one after the other, smoothly by weight
+	LeastRequest                  // the less busy of two chosen at random
+	Random                        // by weight
+	PeakEWMA                      // of two chosen at random the one that would answer sooner
+	ConsistentHash                // the same key, the same endpoint
 )
 
 func (b Balance) String() string {
-	return [...]string{"round_robin", "least_request", "random"}[b]
+	return [...]string{"round_robin", "least_request", "random", "peak_ewma", "consistent_hash"}[b]
 }
 
 // triedSet remembers the endpoints that were asked in vain. It is passed by value, so
@@ -50,7 +52,7 @@ func (t *triedSet) has(e *Endpoint) bool {
 // hint is what a balancer may look at of the exchange for which it chooses.
 type hint struct {
 	now  int64  // message.Exchange.Now
-	hash uint64 // of what the choice depends on; 0 where it depends on nothing
+	hash uint64 // of the key, with ConsistentHash
 }
 
 // balancer chooses one of a fixed list of endpoints, one that was not tried yet if there
@@ -66,6 +68,10 @@ func newBalancer(c *Config, endpoints []*Endpoint) balancer {
 		return onlyEndpoint{endpoints[0]}
 	case c.Balance == LeastRequest:
 		return &leastRequest{newWeighted(endpoints)}
+	case c.Balance == PeakEWMA:
+		return &peakEWMA{newWeighted(endpoints)}
+	case c.Balance == ConsistentHash:
+		return newConsistent(&c.Hash, endpoints)
 	case c.Balance == Random:
 		return newWeighted(endpoints)
 	}

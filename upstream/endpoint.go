@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
+	"github.com/sluice-gateway/sluice/upstream/peakewma"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
@@ -24,6 +25,7 @@ type Endpoint struct {
 	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
 
 	breaker *breaker.Breaker // nil without
+	latency peakewma.Latency // with PeakEWMA
 	member  *outlier.Member  // of those that are compared; nil without
 
 	pool pool

@@ -26,7 +26,7 @@ func (u *Upstream) permitted(x *message.Exchange, resp *message.Response, now in
 		}
 		p.upstream = d.Probe
 	}
-	h := hint{now: now}
+	h := u.hint(x, now)
 	var wait time.Duration
 	for {
 		e := u.chosen.Load().pick(u, h, tried)
@@ -73,7 +73,7 @@ func broken(resp *message.Response, after time.Duration) *message.Problem {
 
 // judge tells whoever watches an endpoint what became of a try that took until now.
 func (u *Upstream) judge(x *message.Exchange, e *Endpoint, p permit, resp *message.Response, failure *http1.Failure, now int64, took time.Duration) {
-	if u.breaker == nil && e.breaker == nil && e.member == nil {
+	if u.breaker == nil && e.breaker == nil && e.member == nil && u.config.Balance != PeakEWMA {
 		return
 	}
 	failed, known := failedTry(x, resp, failure)
@@ -87,6 +87,7 @@ func (u *Upstream) judge(x *message.Exchange, e *Endpoint, p permit, resp *messa
 	if e.breaker != nil {
 		e.breaker.Record(now, x.Shard, p.endpoint, failed, took)
 	}
+	u.learn(e, now, took, failed)
 	if e.member != nil {
 		e.member.Record(now, failed, took)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/template"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/overload"
@@ -30,6 +31,7 @@ type Config struct {
 	Endpoints []EndpointConfig
 
 	Balance        Balance
+	Hash           Hash          // with ConsistentHash
 	Zone           string        // in which the gateway stands; "": zones make no difference
 	ZoneMinimum    float64       // share of the zone's endpoints that must be well for it to serve alone
 	PanicThreshold float64       // with a smaller share of well endpoints all are used
@@ -153,6 +155,7 @@ type Upstream struct {
 	mu     sync.Mutex // one change of the selection at a time
 	closed bool       // guarded by mu
 
+	hashKey  *template.Template // nil without ConsistentHash
 	budget   *retry.Budget
 	limiter  *overload.Limiter // nil without
 	breaker  *breaker.Breaker  // nil without
@@ -174,6 +177,9 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	}
 	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, logger: logger.With("upstream", config.Name)}
 	u.budget = retry.NewBudget(u.config.Retry.Budget)
+	if u.config.Balance == ConsistentHash {
+		u.hashKey = u.config.Hash.parseKey()
+	}
 	if u.config.Ejection != nil {
 		u.outliers = u.newOutliers()
 		u.tasks = append(u.tasks, u.tickOutliers)

@@ -116,6 +116,9 @@ func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPla
 func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	u := item.Value
 	d := upstreamInPlace{place: placeOf(item, upstreamName), Protocol: u.Protocol, Balance: u.Balance.Method}
+	if u.Balance.Method == "consistent_hash" {
+		d.Balance += " of " + u.Balance.Key
+	}
 	if u.Discovery != nil {
 		d.Discovery = u.Discovery.Words()
 	}

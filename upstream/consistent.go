@@ -1,0 +1,119 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/template"
+	"github.com/sluice-gateway/sluice/upstream/hashing"
+)
+
+// Hash says how ConsistentHash chooses.
+type Hash struct {
+	Key   string  // a template: exchanges for which it has the same value go to the same endpoint
+	Ring  bool    // a ring in place of a table of Maglev
+	Bound float64 // an endpoint gets no more than this times its share of what is under way; 0: as much as comes
+}
+
+// parseKey makes the template of a key that was checked when the configuration was compiled.
+func (h *Hash) parseKey() *template.Template {
+	t, err := template.Parse(h.Key, template.Use{})
+	if err != nil {
+		return template.Literal("")
+	}
+	return t
+}
+
+// hint is what the choice of an endpoint may depend on. Whose key is empty, because a field
+// is missing, say, goes anywhere: all of them at one endpoint would be too many.
+func (u *Upstream) hint(x *message.Exchange, now int64) hint {
+	h := hint{now: now}
+	if u.hashKey == nil {
+		return h
+	}
+	if key := u.hashKey.String(x); key != "" {
+		h.hash = hashing.String(key)
+	} else {
+		h.hash = rand.Uint64()
+	}
+	return h
+}
+
+// consistent gives the same key to the same endpoint.
+type consistent struct {
+	endpoints []*Endpoint
+	shares    []float64
+	table     hashing.Table
+	bound     float64
+}
+
+func newConsistent(h *Hash, endpoints []*Endpoint) *consistent {
+	c := &consistent{endpoints: endpoints, bound: h.Bound}
+	members := make([]hashing.Member, len(endpoints))
+	whole := weightOf(endpoints)
+	for i, e := range endpoints {
+		members[i] = hashing.Member{Name: e.address, Weight: e.weight}
+		c.shares = append(c.shares, float64(e.weight)/whole)
+	}
+	if h.Ring {
+		c.table = hashing.NewRing(members)
+	} else {
+		c.table = hashing.NewMaglev(members)
+	}
+	return c
+}
+
+// longestWalk is how many places are looked at for an endpoint that has room: nearly all
+// endpoints of a small upstream are met on the way, and a large one has others.
+const longestWalk = 1024
+
+func (c *consistent) pick(h hint, tried triedSet) *Endpoint {
+	first := c.table.Place(h.hash)
+	total := c.endpoints[0].pool.upstream.active.Load()
+	place := first
+	for range min(c.table.Len(), longestWalk) {
+		i := c.table.At(place)
+		e := c.endpoints[i]
+		if !tried.has(e) && (c.bound == 0 || hashing.Room(e.active.Load(), total, c.shares[i], c.bound)) {
+			return e
+		}
+		if place++; place == c.table.Len() {
+			place = 0
+		}
+	}
+	return untried(c.endpoints, c.table.At(first), tried)
+}
+
+// peakEWMA takes two at random and uses the one where an answer would come sooner.
+type peakEWMA struct{ *weighted }
+
+// Estimates of latency lose their weight in this time, and a failure, however quick, counts
+// as an answer that took failureCost longer.
+const (
+	latencyDecay = 10 * time.Second
+	failureCost  = time.Second
+)
+
+func (p *peakEWMA) pick(h hint, tried triedSet) *Endpoint {
+	a, b := p.weighted.pick(h, tried), p.weighted.pick(h, tried)
+	if a == b {
+		return a
+	}
+	// The weights are in the draws; what is under way is compared per weight.
+	if b.latency.Cost(h.now, b.active.Load()/int64(b.weight), latencyDecay) < a.latency.Cost(h.now, a.active.Load()/int64(a.weight), latencyDecay) {
+		return b
+	}
+	return a
+}
+
+// learn tells the estimate of latency of a try that is over.
+func (u *Upstream) learn(e *Endpoint, now int64, took time.Duration, failed bool) {
+	if u.config.Balance != PeakEWMA {
+		return
+	}
+	if failed {
+		took += failureCost
+	}
+	e.latency.Observe(now, took, latencyDecay)
+}
