@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -102,8 +103,28 @@ func (p *packets) start() error {
 		return fmt.Errorf("listen: h3: %w", err)
 	}
 	p.early = early
+	p.lookAtBuffer()
 	go p.accept()
 	return nil
+}
+
+// wantedBuffer is how many bytes of packets should fit into the kernel's buffer; quic-go asks for more
+// than that.
+const wantedBuffer = 2 << 20
+
+// lookAtBuffer says so where the system gives less.
+func (p *packets) lookAtBuffer() {
+	raw, err := p.conn.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Control(func(fd uintptr) {
+		size, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+		if err == nil && size/2 < wantedBuffer { // Linux says twice what it gives (socket(7)).
+			p.logger.Warn("the UDP buffer is small: packets may be lost under load", "listener", p.owner.Load().spec.Name,
+				"bytes", size/2, "sysctl", "net.core.rmem_max=7500000")
+		}
+	})
 }
 
 // attempt is a connection from its first packet on. It is the context of the connection, and

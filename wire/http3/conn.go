@@ -193,12 +193,6 @@ func (c *serverConn) spend(kind Flood, n int32) bool {
 	return ok
 }
 
-func (c *serverConn) earn(kind Flood, halves int32) {
-	c.mu.Lock()
-	c.floods.earn(kind, halves)
-	c.mu.Unlock()
-}
-
 // fail ends the connection.
 func (c *serverConn) fail(f *fault) {
 	if f.code != NoError && f.code != ExcessiveLoad {
