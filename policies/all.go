@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-gateway/sluice/policies/requestid"
 	"github.com/sluice-gateway/sluice/policies/requestlimits"
 	"github.com/sluice-gateway/sluice/policies/rewrite"
+	"github.com/sluice-gateway/sluice/policies/throttle"
 	"github.com/sluice-gateway/sluice/policy"
 )
 
@@ -32,6 +33,7 @@ func All() []policy.Kind {
 
 		ratelimit.Kind,
 		concurrency.Kind,
+		throttle.Kind,
 
 		rewrite.Kind,
 		headers.Kind,
