@@ -9,6 +9,7 @@ import (
 	"github.com/sluice-gateway/sluice/policies/concurrency"
 	"github.com/sluice-gateway/sluice/policies/cors"
 	"github.com/sluice-gateway/sluice/policies/eventstream"
+	"github.com/sluice-gateway/sluice/policies/faultinjection"
 	"github.com/sluice-gateway/sluice/policies/grpcweb"
 	"github.com/sluice-gateway/sluice/policies/headers"
 	"github.com/sluice-gateway/sluice/policies/iprules"
@@ -34,6 +35,8 @@ func All() []policy.Kind {
 		ratelimit.Kind,
 		concurrency.Kind,
 		throttle.Kind,
+
+		faultinjection.Kind,
 
 		rewrite.Kind,
 		headers.Kind,
