@@ -79,11 +79,19 @@ func playCalls(files map[string]string, calls string, first int, kinds []policy.
 		return err
 	}
 	var errs []error
+	var holding []*held
 	as := ""
 	for _, s := range steps {
 		switch {
+		case s.call != nil && s.call.origin.hold:
+			holding = append(holding, g.hold(s.call, g.made(s.call, as)))
 		case s.call != nil:
 			errs = append(errs, g.play(s.call, as))
+		case s.release:
+			for _, h := range holding {
+				errs = append(errs, h.end())
+			}
+			holding = nil
 		case s.advance > 0:
 			g.Advance(s.advance)
 		case s.reload != "":
@@ -106,6 +114,13 @@ func playCalls(files map[string]string, calls string, first int, kinds []policy.
 
 // play makes one call and compares.
 func (g *Gateway) play(c *call, as string) error {
+	x := g.made(c, as)
+	g.Origin = c.origin.serve
+	return c.check(g.Serve(x))
+}
+
+// made is the request of a call.
+func (g *Gateway) made(c *call, as string) *message.Exchange {
 	x := g.Exchange(c.method, c.target, c.fields...)
 	for _, p := range c.params {
 		x.Facts.Params.Add(p.Name, p.Value)
@@ -116,8 +131,7 @@ func (g *Gateway) play(c *call, as string) error {
 	if c.body.given {
 		x.Request.Body = message.NewBytes([]byte(c.body.String()))
 	}
-	g.Origin = c.origin.serve
-	return c.check(g.Serve(x))
+	return x
 }
 
 func (o *origin) serve(x *message.Exchange) error {

@@ -44,6 +44,7 @@
 //	~ 503                 the status with which the origin answers this call
 //	~ name: value         a field of the origin's answer
 //	~ body text           a line of the origin's answer; "~ !body" for none
+//	~ hold                the origin does not answer this call until "* release"
 //	~ problem code        the origin is out of reach: the call ends in a problem that
 //	                      the gateway itself declares, such as upstream_response_timeout
 //	< 200                 the status that the client gets; every call needs one
@@ -64,6 +65,7 @@
 //	@ 192.0.2.7 as acme   and were made by this consumer, as if an earlier policy had said so
 //	* reload              the policies are built anew and the old ones closed;
 //	                      "* reload other.yaml" takes another file of the scenario
+//	* release             the origin answers all calls that it holds, one after another
 //	# text                a remark
 //
 // Names of fields are compared without regard to case. A body of several lines is

@@ -113,6 +113,31 @@ func TestPlay(t *testing.T) {
 	}
 }
 
+// TestPlayHolds has two calls go on while a third comes and goes.
+func TestPlayHolds(t *testing.T) {
+	t.Parallel()
+	err := play(t, "  - early: { text: x }\n", `
+> GET /first
+~ hold
+~ 201
+< 201
+= path /first
+> GET /second
+~ hold
+~ problem upstream_closed
+< 502
+> GET /third
+~ 202
+< 202
+* release
+> GET /fourth
+< 200
+`)
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPlayRefusals(t *testing.T) {
 	t.Parallel()
 	for policies, calls := range map[string]string{
@@ -153,8 +178,9 @@ func TestPlayNotices(t *testing.T) {
 		"< 200\n= host x":        "the origin's host",
 		"< 200\n= body x":        "the origin's body",
 		"< 200\n= !x-stamp":      "x-stamp is there",
-		"~ content-encoding: gzip\n< 200\n< body hello": "undoing the content coding",
-		"< 200\n* reload missing.yaml":                  "no file missing.yaml",
+		"~ content-encoding: gzip\n< 200\n< body hello":      "undoing the content coding",
+		"< 200\n* reload missing.yaml":                       "no file missing.yaml",
+		"~ hold\n~ body bye\n< 200\n< body hello\n* release": `the body is "bye"`,
 	} {
 		err := play(t, "  - early: {}\n", "> GET /a?b\n"+expectation+"\n")
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "line ") {
@@ -166,30 +192,32 @@ func TestPlayNotices(t *testing.T) {
 func TestBadScenarios(t *testing.T) {
 	t.Parallel()
 	for calls, want := range map[string]string{
-		"":                                     "there is no call",
-		"# nothing\n":                          "there is no call",
-		"> GET /\n":                            "expects no status",
-		"> GET /\n= nothing\n":                 "expects no status",
-		"< 200\n":                              "there is none above it",
-		"> x: y\n":                             "there is none above it",
-		"+ 1s\n= nothing\n":                    "there is none above it",
-		"> GET /\n< 200\n< 201\n":              "one status",
-		"> GET /\n< 99\n":                      "one status",
-		"> GET /\n< hello\n":                   "expected name: value",
-		"> GET /\n< a b: c\n":                  "is no name of a field",
-		"> GET /\n< a ~ (\n":                   "missing closing",
-		"> GET /\nhello\n":                     "a sign, a space",
-		"> GET /\n? x\n":                       "begins with one of",
-		"> GET /\n> no field\n":                "expected METHOD /path",
-		"> GET /\n~ no field\n":                "expected a status",
-		"> GET /\n~ problem x\n":               `no code "x"`,
-		"> GET /\n> body*0 x\n":                "from 1 to",
-		"> GET /\n~ body*x x\n":                "from 1 to",
-		"+ soon\n":                             "a time such as 30s",
-		"+ -1s\n":                              "a time such as 30s",
-		"@ nowhere\n":                          "nowhere",
-		"* restart\n":                          "expected reload",
-		"> GET /\n< 200\n@ 1.2.3.4\n> GET /\n": "expects no status",
+		"":                         "there is no call",
+		"# nothing\n":              "there is no call",
+		"> GET /\n":                "expects no status",
+		"> GET /\n= nothing\n":     "expects no status",
+		"< 200\n":                  "there is none above it",
+		"> x: y\n":                 "there is none above it",
+		"+ 1s\n= nothing\n":        "there is none above it",
+		"> GET /\n< 200\n< 201\n":  "one status",
+		"> GET /\n< 99\n":          "one status",
+		"> GET /\n< hello\n":       "expected name: value",
+		"> GET /\n< a b: c\n":      "is no name of a field",
+		"> GET /\n< a ~ (\n":       "missing closing",
+		"> GET /\nhello\n":         "a sign, a space",
+		"> GET /\n? x\n":           "begins with one of",
+		"> GET /\n> no field\n":    "expected METHOD /path",
+		"> GET /\n~ no field\n":    "expected a status",
+		"> GET /\n~ problem x\n":   `no code "x"`,
+		"> GET /\n> body*0 x\n":    "from 1 to",
+		"> GET /\n~ body*x x\n":    "from 1 to",
+		"+ soon\n":                 "a time such as 30s",
+		"+ -1s\n":                  "a time such as 30s",
+		"@ nowhere\n":              "nowhere",
+		"* restart\n":              "expected reload",
+		"> GET /\n~ hold\n< 200\n": "never let go",
+		"> GET /\n~ hold\n< 200\n* reload\n* release\n": `"* release" before`,
+		"> GET /\n< 200\n@ 1.2.3.4\n> GET /\n":          "expects no status",
 	} {
 		err := play(t, "  - early: {}\n", calls)
 		if err == nil || !strings.Contains(err.Error(), want) {

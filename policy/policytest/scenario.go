@@ -19,6 +19,7 @@ type step struct {
 	client  netip.Addr
 	as      string
 	reload  string
+	release bool
 }
 
 // call is one request with what is expected of it.
@@ -43,6 +44,7 @@ type origin struct {
 	body    text
 	noBody  bool
 	problem string
+	hold    bool // it answers when it is told to
 }
 
 // text is a body that is written line by line.
@@ -134,15 +136,27 @@ func parseCalls(calls string, first int) ([]step, error) {
 
 // complete refuses calls of which nothing is expected: such a scenario cannot fail.
 func complete(steps []step) error {
-	calls := 0
+	calls, holding := 0, 0
 	for _, s := range steps {
+		if s.release {
+			holding = 0
+		}
+		if s.reload != "" && holding > 0 {
+			return fmt.Errorf("line %d: a call is held: write \"* release\" before", s.line)
+		}
 		if s.call == nil {
 			continue
+		}
+		if s.call.origin.hold {
+			holding++
 		}
 		calls++
 		if s.call.status == 0 && !s.call.closed {
 			return fmt.Errorf("line %d: the call expects no status: add \"< 200\" or \"< closed\"", s.line)
 		}
+	}
+	if holding > 0 {
+		return fmt.Errorf("a call is held and never let go: add \"* release\"")
 	}
 	if calls == 0 {
 		return fmt.Errorf("there is no call")
@@ -217,6 +231,10 @@ func (c *call) answer(s string) error {
 		c.origin.noBody = true
 		return nil
 	}
+	if s == "hold" {
+		c.origin.hold = true
+		return nil
+	}
 	if code, ok := strings.CutPrefix(s, "problem "); ok {
 		c.origin.problem = code
 		if problemOf(code) == nil {
@@ -226,7 +244,7 @@ func (c *call) answer(s string) error {
 	}
 	name, value, ok := strings.Cut(s, ":")
 	if !ok || !message.ValidName(name) {
-		return fmt.Errorf("expected a status, name: value, body text, !body, or problem code")
+		return fmt.Errorf("expected a status, name: value, body text, !body, hold, or problem code")
 	}
 	c.origin.fields = append(c.origin.fields, name, strings.TrimSpace(value))
 	return nil
@@ -351,8 +369,11 @@ func between(sign byte, s string) (step, error) {
 		return step{client: ip, as: strings.TrimSpace(as)}, err
 	case '*':
 		word, file, _ := strings.Cut(s, " ")
+		if s == "release" {
+			return step{release: true}, nil
+		}
 		if word != "reload" {
-			return step{}, fmt.Errorf("expected reload")
+			return step{}, fmt.Errorf("expected reload or release")
 		}
 		if file == "" {
 			file = "config.yaml"
