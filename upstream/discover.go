@@ -19,7 +19,7 @@ type discovered struct {
 
 	mu    sync.Mutex
 	state Discovered
-	until time.Time // when the wait for the first list is over; zero before Await
+	until time.Time // when the wait for the first list is over; zero before Start
 }
 
 // Discovered is how the discovery of an upstream's endpoints goes.
@@ -69,18 +69,25 @@ func (u *Upstream) Inherit(before *Upstream) {
 	close(u.discovered.first)
 }
 
+// start begins the time for the first list. d is nil where the endpoints are configured.
+func (d *discovered) start() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.until = time.Now().Add(d.wait)
+}
+
 // Await waits until the source has told endpoints, or the time for that is over, which
-// begins with the first call. An upstream without a source is ready at once. It is called
-// after Start, by who brings the upstream into use.
+// begins with Start. An upstream without a source is ready at once. It is called after
+// Start, by who brings the upstream into use.
 func (u *Upstream) Await() (told bool) {
 	d := u.discovered
 	if d == nil {
 		return true
 	}
 	d.mu.Lock()
-	if d.until.IsZero() {
-		d.until = time.Now().Add(d.wait)
-	}
 	left := time.Until(d.until)
 	d.mu.Unlock()
 	timer := time.NewTimer(left)

@@ -207,6 +207,7 @@ func (u *Upstream) Start() {
 		if u.closed || len(u.tasks) == 0 {
 			return
 		}
+		u.discovered.start()
 		ctx, cancel := context.WithCancel(context.Background())
 		u.stop = cancel
 		for _, task := range u.tasks {

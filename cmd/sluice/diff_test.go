@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -60,6 +62,32 @@ func TestDiffUsage(t *testing.T) {
 	} {
 		if _, _, err := command(arguments...); !errors.As(err, new(usageError)) {
 			t.Errorf("%v: got %v", arguments, err)
+		}
+	}
+}
+
+// TestDiffOfDiscovery: what changed in a source is shown, but not the secrets.
+func TestDiffOfDiscovery(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, discovery string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		text := "listeners: [{ name: web, address: \":8080\" }]\nroutes: [{ name: all, upstream: orders }]\nupstreams: [{ name: orders, discovery: { " + discovery + " } }]\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, test := range []struct{ old, new, want string }{
+		{"consul: { service: orders, token: one }", "consul: { service: orders, token: two }", "the value behind *** changed"},
+		{`http: { url: "http://a.internal", headers: { X-Key: one } }`, `http: { url: "http://b.internal", headers: { X-Key: one } }`, "http://b.internal"},
+		{"dns: { name: a, port: 80, servers: 10.0.0.1 }", "dns: { name: a, port: 80, servers: 10.0.0.2 }", "10.0.0.2"},
+		{"consul: { service: orders }", "consul: { service: orders, token: two }", "token"},
+	} {
+		out, _, _ := command("diff", file("old.yaml", test.old), file("new.yaml", test.new))
+		if !strings.Contains(out, test.want) || strings.Contains(out, "two") {
+			t.Errorf("%s to %s: %s", test.old, test.new, out)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/unit"
 )
 
 // setting is one value among settings, in a form that does not depend on how they
@@ -125,6 +126,12 @@ func settingsIn(decoded any) []setting {
 }
 
 func flattenValue(out []setting, path string, v reflect.Value) []setting {
+	if secret, ok := v.Interface().(unit.Secret); ok {
+		if !secret.IsSet() {
+			return out
+		}
+		return append(out, setting{path, secret.Reveal(), secret.String()})
+	}
 	if word, ok := wordOf(v.Interface()); ok {
 		if word == "" {
 			return out
@@ -132,6 +139,10 @@ func flattenValue(out []setting, path string, v reflect.Value) []setting {
 		return append(out, setting{path, word, word})
 	}
 	switch v.Kind() {
+	case reflect.String: // of a type of its own
+		if v.Len() > 0 {
+			out = append(out, setting{path, v.String(), v.String()})
+		}
 	case reflect.Pointer:
 		if !v.IsNil() {
 			out = flattenValue(out, path, v.Elem())
