@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/overload"
+	"github.com/sluice-gateway/sluice/upstream/probe"
 	"github.com/sluice-gateway/sluice/upstream/retry"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
@@ -199,6 +200,7 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	c.Protocol = protocolsOfOrigins[u.Protocol]
 	c.TLS = secured(u)
 	c.Retry = retrySettings(&u.Retry)
+	c.Health = health(u.Health, c.Protocol)
 	c.Ejection = ejection(u.Ejection)
 	c.Breaker = breakerSettings(u.Breaker)
 	c.Concurrency = concurrency(u.Concurrency)
@@ -225,6 +227,28 @@ func retrySettings(r *traffic.Retry) upstream.Retry {
 		s.Vouched += method + " "
 	}
 	return s
+}
+
+var probeKinds = map[string]probe.Kind{"http": probe.HTTP, "tcp": probe.TCP, "grpc": probe.GRPC}
+
+func health(h *traffic.Health, protocol upstream.Protocol) *upstream.Health {
+	if h == nil {
+		return nil
+	}
+	c := probe.Config{
+		Kind: probeKinds[h.Protocol], Timeout: h.Timeout.Std(),
+		Method: h.Method, Path: h.Path, Host: h.Host, HTTP2: protocol == upstream.HTTP2,
+		Body: h.Body, Service: h.Service,
+	}
+	for _, s := range h.Statuses {
+		c.Statuses = append(c.Statuses, probe.Range(s))
+	}
+	for _, f := range h.Headers {
+		c.Fields = append(c.Fields, [2]string{f.Key, f.Value.Reveal()})
+	}
+	return &upstream.Health{
+		Probe: c, Interval: h.Interval.Std(), Jitter: h.Jitter.Fraction(), Unhealthy: h.Unhealthy, Healthy: h.Healthy,
+	}
 }
 
 func ejection(e *traffic.Ejection) *outlier.Config {

@@ -240,6 +240,7 @@ type Upstream struct {
 	SlowStart      unit.Duration               `default:"0s" max:"1h" doc:"How long an endpoint that is new, or well again, is spared: its share grows from a tenth to the whole; 0s: not at all."`
 	Timeouts       traffic.Timeouts            `doc:"How long the origins may take."`
 	Retry          traffic.Retry               `doc:"When another endpoint is asked."`
+	Health         *traffic.Health             `doc:"How endpoints are asked whether they are well; absent: they are not asked."`
 	Ejection       *traffic.Ejection           `doc:"Which endpoints are taken out because of how they answer; absent: none."`
 	Breaker        *traffic.Breaker            `doc:"When nobody is asked any more for a while; absent: never."`
 	Concurrency    *traffic.Concurrency        `doc:"How many requests may wait for an answer at one time; absent: as many as come."`

@@ -24,9 +24,10 @@ type Endpoint struct {
 	ill    atomic.Uint32 // reasons for which it is passed over; 0: it is well
 	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
 
-	breaker *breaker.Breaker // nil without
-	latency peakewma.Latency // with PeakEWMA
-	member  *outlier.Member  // of those that are compared; nil without
+	checked atomic.Pointer[checkResult] // the last one; nil before the first
+	breaker *breaker.Breaker            // nil without
+	latency peakewma.Latency            // with PeakEWMA
+	member  *outlier.Member             // of those that are compared; nil without
 
 	pool pool
 	h2   *multiplex // nil with HTTP/1.1

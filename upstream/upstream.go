@@ -50,6 +50,7 @@ type Config struct {
 	ProxyProtocol int // version of the header that each connection begins with; 0 is none
 
 	Retry       Retry
+	Health      *Health         // nil: nobody is asked
 	Ejection    *outlier.Config // nil: nobody is ejected
 	Breaker     *breaker.Config // nil: there is none
 	Concurrency *Concurrency    // nil: there is no limit
@@ -97,9 +98,12 @@ func (c *Config) Equal(d *Config) bool {
 
 // words are all settings, those behind pointers too.
 func (c Config) words() string {
-	ejection, breaker, concurrency := c.Ejection, c.Breaker, c.Concurrency
-	c.Ejection, c.Breaker, c.Concurrency = nil, nil, nil
+	health, ejection, breaker, concurrency := c.Health, c.Ejection, c.Breaker, c.Concurrency
+	c.Health, c.Ejection, c.Breaker, c.Concurrency = nil, nil, nil, nil
 	text := fmt.Sprintf("%+v", c)
+	if health != nil {
+		text += fmt.Sprintf(" health %+v", *health)
+	}
 	if ejection != nil {
 		text += fmt.Sprintf(" ejection %+v", *ejection)
 	}
@@ -164,9 +168,10 @@ type Upstream struct {
 
 	discovered *discovered // nil where the endpoints are configured
 
-	tasks []func(context.Context) // what goes on beside the exchanges
-	start sync.Once
-	stop  context.CancelFunc // ends the tasks; guarded by mu; nil before Start
+	replaced chan struct{}           // gets a value when endpoints have come or gone; has room for one
+	tasks    []func(context.Context) // what goes on beside the exchanges
+	start    sync.Once
+	stop     context.CancelFunc // ends the tasks; guarded by mu; nil before Start
 }
 
 // New makes an upstream. Nothing is connected yet. Changes of health are logged; without a
@@ -175,7 +180,7 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, logger: logger.With("upstream", config.Name)}
+	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, replaced: make(chan struct{}, 1), logger: logger.With("upstream", config.Name)}
 	u.budget = retry.NewBudget(u.config.Retry.Budget)
 	if u.config.Balance == ConsistentHash {
 		u.hashKey = u.config.Hash.parseKey()
@@ -204,6 +209,9 @@ func (u *Upstream) Start() {
 	u.start.Do(func() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
+		if u.config.Health != nil {
+			u.tasks = append(u.tasks, newChecks(u).run)
+		}
 		if u.closed || len(u.tasks) == 0 {
 			return
 		}
@@ -255,6 +263,10 @@ func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string)
 		all = append(all, e)
 	}
 	u.choose(all)
+	select {
+	case u.replaced <- struct{}{}:
+	default:
+	}
 	for address, e := range before {
 		removed = append(removed, address)
 		e.close()

@@ -80,6 +80,7 @@ var Homes = map[string][]string{
 	"github.com/itchyny/gojq":                    {"policies/jq"},
 	"cel.dev/cel-go":                             {"policies/rules"},
 	"github.com/santhosh-tekuri/jsonschema/v6":   {"policies/jsonschema"},
+	"golang.org/x/net/http2":                     {"upstream/probe"},
 	"golang.org/x/net/http2/hpack":               {"internal/headerblock", "wire/http2", "wire/http3"},
 	"github.com/maypok86/otter/v2":               {"policies/cache"},
 	"github.com/valkey-io/valkey-go":             {"internal/valkey"},
@@ -103,7 +104,7 @@ var Homes = map[string][]string{
 var TestHomes = map[string][]string{
 	"github.com/quic-go":                       {"wire/http3", "listen", "test/...", "tools/..."},
 	"golang.org/x/net":                         {"wire/...", "test/..."},
-	"google.golang.org/grpc":                   {"test/grpc"},
+	"google.golang.org/grpc":                   {"test/grpc", "upstream/probe", "internal/grpchealth"},
 	"google.golang.org/genproto":               {"test/grpc"},
 	"google.golang.org/protobuf":               {"test/grpc"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"config", "test/...", "tools/..."},
@@ -111,7 +112,7 @@ var TestHomes = map[string][]string{
 
 // NetHTTP is where net/http may be imported outside tests: no second request
 // model on the hot path.
-var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "listen/certificates", "upstream/discovery", "test/...", "tools/...", "web/..."}
+var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "listen/certificates", "upstream/discovery", "upstream/probe", "test/...", "tools/...", "web/..."}
 
 // RequestPath is what an exchange passes through: no context.WithValue, no
 // map[string]any.

@@ -1,0 +1,152 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/outlier"
+)
+
+// patient lets a test say what an endpoint answers.
+type patient struct {
+	mu    sync.Mutex
+	ill   map[string]bool
+	asked map[string]int
+}
+
+func (p *patient) ask(_ context.Context, e *Endpoint) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked[e.address]++
+	if p.ill[e.address] {
+		return errors.New("ill")
+	}
+	return nil
+}
+
+func (p *patient) set(address string, ill bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ill[address] = ill
+}
+
+func (p *patient) times(address string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked[address]
+}
+
+// checked runs a test with checks every ten seconds, on a clock of its own.
+func checked(t *testing.T, described string, test func(t *testing.T, u *Upstream, p *patient)) {
+	synctest.Test(t, func(t *testing.T) {
+		u := standing(Config{}, described)
+		p := &patient{ill: map[string]bool{}, asked: map[string]int{}}
+		c := &checks{upstream: u, health: &Health{Interval: 10 * time.Second, Unhealthy: 3, Healthy: 2}, ask: p.ask, turns: make(chan struct{}, 2)}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { c.run(ctx); close(done) }()
+		synctest.Wait()
+		test(t, u, p)
+		cancel()
+		<-done
+		synctest.Wait() // No goroutine is left, or the bubble says so.
+	})
+}
+
+func TestThresholds(t *testing.T) {
+	t.Parallel()
+	checked(t, "a b", func(t *testing.T, u *Upstream, p *patient) {
+		a := u.Endpoints()[0]
+		state := func() string { synctest.Wait(); return a.State() }
+		p.set("a", true)
+		time.Sleep(25 * time.Second)
+		if state() != "healthy" {
+			t.Error("two bad answers make an endpoint unhealthy")
+		}
+		p.set("a", false)
+		time.Sleep(10 * time.Second)
+		p.set("a", true)
+		time.Sleep(20 * time.Second)
+		if state() != "healthy" {
+			t.Error("bad answers with a good one in between count together")
+		}
+		time.Sleep(10 * time.Second)
+		if state() != "unhealthy" {
+			t.Errorf("three bad answers in a row: %s", state())
+		}
+		if got := shares(u, hint{}); got != "b10" {
+			t.Errorf("the requests go to %s", got)
+		}
+		if at, err := a.LastCheck(); at.IsZero() || err == nil {
+			t.Errorf("the last check was at %v, with %v", at, err)
+		}
+		p.set("a", false)
+		time.Sleep(10 * time.Second)
+		if state() != "unhealthy" {
+			t.Error("one good answer makes an endpoint healthy")
+		}
+		time.Sleep(10 * time.Second)
+		if state() != "healthy" {
+			t.Error("two good answers do not make an endpoint healthy")
+		}
+	})
+}
+
+// TestChecksFollow are endpoints that come and go.
+func TestChecksFollow(t *testing.T) {
+	t.Parallel()
+	checked(t, "a", func(t *testing.T, u *Upstream, p *patient) {
+		u.SetEndpoints([]EndpointConfig{{Address: "b"}})
+		synctest.Wait()
+		before := p.times("a")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if p.times("a") != before || p.times("b") != 7 {
+			t.Errorf("what has left was asked %d times, what came %d times", p.times("a")-before, p.times("b"))
+		}
+	})
+}
+
+// TestManyTakeTurns are more endpoints than may be asked at one time.
+func TestManyTakeTurns(t *testing.T) {
+	t.Parallel()
+	described := ""
+	for i := range 100 {
+		described += fmt.Sprintf("e%d ", i)
+	}
+	checked(t, described, func(t *testing.T, u *Upstream, p *patient) {
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		for _, e := range u.Endpoints() {
+			if p.times(e.address) != 2 {
+				t.Fatalf("%s was asked %d times", e.address, p.times(e.address))
+			}
+		}
+	})
+}
+
+// TestCheckEndsEjection is an endpoint that was ejected and answers its checks well.
+func TestCheckEndsEjection(t *testing.T) {
+	t.Parallel()
+	u := New(Config{Ejection: &outlier.Config{Consecutive: 1, Base: time.Hour}, Endpoints: []EndpointConfig{{Address: "a"}, {Address: "b"}}}, &counts{}, nil)
+	a := u.Endpoints()[0]
+	a.member.Record(message.Clock(), true, 0)
+	if a.State() != "ejected" {
+		t.Fatalf("after a failure it is %s", a.State())
+	}
+	c := &checks{upstream: u, health: &Health{Healthy: 2, Unhealthy: 1}}
+	c.conclude(a, nil, 1, 0)
+	if a.State() != "ejected" {
+		t.Error("one good answer ends an ejection")
+	}
+	c.conclude(a, nil, 2, 0)
+	if a.State() != "healthy" {
+		t.Errorf("after two good answers it is %s", a.State())
+	}
+}
