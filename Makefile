@@ -5,7 +5,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 LDFLAGS     := -X main.version=$(VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check golden gen fuzz bench new-policy cover fmt vet
+.PHONY: help run build test check golden gen fuzz bench faults new-policy cover fmt vet
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 bench: build ## compare with nginx, HAProxy and Caddy; BENCH="-quick -only bare", BENCH=-write
 	tools/setup/bench.sh
 	$(GO) run ./tools/bench -sluice bin/sluice $(BENCH)
+
+faults: build ## what clients see when origins fail; FAULTS="-only overload"
+	SLUICE_BINARY=$(CURDIR)/bin/sluice $(GO) run ./test/faults/report $(FAULTS)
 
 new-policy: ## begin a policy: make new-policy NAME=my_policy
 	$(GO) run ./tools/newpolicy $(NAME)

@@ -1,0 +1,199 @@
+package faults
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/sluice-gateway/sluice/test/rig"
+)
+
+func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
+
+func newOrigin(t *testing.T, workers int) *Origin {
+	t.Helper()
+	o, err := NewOrigin(workers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Down)
+	return o
+}
+
+// Each behaviour is what it says, to a client without a gateway.
+func TestBehaviours(t *testing.T) {
+	t.Parallel()
+	cases := []struct {
+		name      string
+		behaviour Behaviour
+		answer    string
+		ill       int64
+	}{
+		{"good", Behaviour{}, "200", 0},
+		{"slow", Behaviour{Delay: 5 * time.Millisecond}, "200", 0},
+		{"status", Behaviour{Status: 503}, "503", 1},
+		{"not found is not ill", Behaviour{Status: 404}, "404", 0},
+		{"stall", Behaviour{Stall: true}, "none", 1},
+		{"reset", Behaviour{Reset: true}, "none", 1},
+		{"garbage", Behaviour{Garbage: true}, "none", 1},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			o := newOrigin(t, 0)
+			o.Behave(c.behaviour)
+			limit := patience
+			if c.behaviour.Stall {
+				limit = 50 * time.Millisecond
+			}
+			load := NewLoad(o.Address, limit)
+			defer load.Close()
+			if got := answer(load.ask()); got != c.answer {
+				t.Errorf("got %s, wanted %s", got, c.answer)
+			}
+			// A client may ask twice where a connection broke.
+			if n := o.Counts(); n.Requests == 0 || (n.Ill > 0) != (c.ill > 0) {
+				t.Errorf("%+v", n)
+			}
+		})
+	}
+}
+
+func TestDownAndUp(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, 0)
+	load := NewLoad(o.Address, patience)
+	defer load.Close()
+	for _, step := range []struct {
+		act  func() error
+		want string
+	}{
+		{o.Up, "200"},
+		{func() error { o.Down(); return nil }, "none"},
+		{o.Up, "200"},
+		{func() error { return o.Drain(patience) }, "none"},
+		{o.Up, "200"},
+	} {
+		if err := step.act(); err != nil {
+			t.Fatal(err)
+		}
+		if got := answer(load.ask()); got != step.want {
+			t.Fatalf("got %s, wanted %s", got, step.want)
+		}
+	}
+	if n := o.Counts().Requests; n != 3 {
+		t.Errorf("%d requests were counted", n)
+	}
+}
+
+func TestClosesAfter(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, 0)
+	o.Behave(Behaviour{CloseAfter: 2})
+	load := NewLoad(o.Address, patience)
+	defer load.Close()
+	for range 6 {
+		// The client asks again where a connection that was used before breaks.
+		if got := answer(load.ask()); got != "200" {
+			t.Fatal(got)
+		}
+	}
+	if n := o.Counts().Requests; n != 8 {
+		t.Errorf("%d requests: wanted 6, and 2 that were asked again", n)
+	}
+}
+
+// Requests are due at their times, whether earlier ones were answered or not.
+func TestLoadDoesNotWait(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, 0)
+	o.Behave(Behaviour{Stall: true})
+	load := NewLoad(o.Address, 300*time.Millisecond)
+	defer load.Close()
+	seen := load.Run(context.Background(), 100, 100*time.Millisecond)
+	if seen.Requests != 10 || seen.Failed != 10 || seen.Answers["none"] != 10 || seen.Good() != 0 {
+		t.Errorf("%+v", seen)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	t.Parallel()
+	var s Seen
+	if s.Quantile(0.5) != 0 || s.FailedShare() != 0 {
+		t.Error("nothing has a quantile or a share")
+	}
+	for i := range 100 {
+		s.Latencies = append(s.Latencies, time.Duration(i))
+	}
+	for q, want := range map[float64]time.Duration{0: 0, 0.5: 50, 0.99: 99, 1: 99} {
+		if got := s.Quantile(q); got != want {
+			t.Errorf("%v: %v", q, got)
+		}
+	}
+}
+
+// gentle is slow enough for a machine that does much else.
+func gentle() Pace { return Pace{Rate: 100, Step: 600 * time.Millisecond} }
+
+// One endpoint fails, is left alone, and used again when it is well. The bounds are
+// far from the bars of the report, because the machine may be busy.
+func TestOneIll(t *testing.T) {
+	t.Parallel()
+	s, err := NewStage(3, 0, guarded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ill := s.Origins[0]
+	seen, err := s.during(gentle().Rate, func() error {
+		time.Sleep(gentle().Step)
+		ill.Behave(Behaviour{Status: 500})
+		time.Sleep(gentle().Step)
+		if _, back := ill.Recover(rig.Patience); !back {
+			t.Error("it gets no requests after its recovery")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen.FailedShare() > 0.1 || seen.Good() == 0 {
+		t.Errorf("%d of %d failed: %v", seen.Failed, seen.Requests, seen.Answers)
+	}
+	if c := ill.Counts(); c.Ill > c.Requests/2 || c.Checks == 0 {
+		t.Errorf("it was not left alone: %+v", c)
+	}
+}
+
+// Whatever is done to them, origins that fail do not get much more than was asked.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	r, err := storm("20%", true)(gentle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Ill < int64(r.Seen.Requests) || share(r.Ill, int64(r.Seen.Requests)) > 1.5 {
+		t.Errorf("%d asked, origins got %d", r.Seen.Requests, r.Ill)
+	}
+	if r.Seen.Answers["503"] != r.Seen.Requests {
+		t.Errorf("clients get what the origins say: %v", r.Seen.Answers)
+	}
+}
+
+func TestReportLine(t *testing.T) {
+	t.Parallel()
+	r := Report{Seen: Seen{Requests: 4, Failed: 1, Answers: map[string]int{"200": 3, "none": 1}}, Ill: 2}
+	r.bar(true, "one", "%d", 1)
+	if !r.Met() {
+		t.Error("all bars are met")
+	}
+	r.bar(false, "two", "%d", 3)
+	if r.Met() {
+		t.Error("one bar is not met")
+	}
+	const want = `MISS      4 requests      1 failed (25.00 %)  p50 0.0 ms  p99 0.0 ms  ill got 2; one: 1; NOT two: 3; answers map[200:3 none:1]`
+	if got := r.Line(); got != want {
+		t.Errorf("got\n%s\nwanted\n%s", got, want)
+	}
+}

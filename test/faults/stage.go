@@ -1,0 +1,132 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sluice-gateway/sluice/test/rig"
+)
+
+// Stage is a gateway with one upstream, and the origins behind it.
+type Stage struct {
+	Origins []*Origin
+	Load    *Load
+
+	gateway *rig.Gateway
+	dir     string
+}
+
+// patience is how long a client waits for an answer.
+const patience = 5 * time.Second
+
+// NewStage starts origins and a gateway whose upstream has settings: lines of YAML
+// without indentation. workers is how many requests an origin does at one time.
+func NewStage(origins, workers int, settings string) (*Stage, error) {
+	s := &Stage{}
+	if err := s.start(origins, workers, settings); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Stage) start(origins, workers int, settings string) error {
+	var urls []string
+	for range origins {
+		o, err := NewOrigin(workers)
+		if err != nil {
+			return err
+		}
+		s.Origins = append(s.Origins, o)
+		urls = append(urls, `"http://`+o.Address+`"`)
+	}
+	web, err := rig.FreeAddress()
+	if err != nil {
+		return err
+	}
+	admin, err := rig.FreeAddress()
+	if err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "sluice-faults-"); err != nil {
+		return err
+	}
+	var lines strings.Builder
+	for line := range strings.Lines(strings.TrimSpace(settings) + "\n") {
+		lines.WriteString("    " + line)
+	}
+	text := fmt.Sprintf(`drain: { shutdown: 1s }
+admin: { address: %q }
+listeners:
+  - { name: web, address: %q }
+upstreams:
+  - name: origins
+    endpoints: [%s]
+%sroutes:
+  - { name: all, match: { path: /** }, upstream: origins }
+`, admin, web, strings.Join(urls, ", "), lines.String())
+	file := filepath.Join(s.dir, "sluice.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	if s.gateway, err = rig.Start(s.dir, file, admin, "", nil); err != nil {
+		return err
+	}
+	s.Load = NewLoad(web, patience)
+	if err := s.gateway.Ready(); err != nil {
+		return fmt.Errorf("faults: %w\n%s%s", err, text, s.gateway.Log())
+	}
+	return nil
+}
+
+// Close ends the gateway and the origins.
+func (s *Stage) Close() {
+	if s.Load != nil {
+		s.Load.Close()
+	}
+	if s.gateway != nil {
+		_ = s.gateway.Signal(syscall.SIGTERM)
+		if _, err := s.gateway.Wait(); err != nil {
+			s.gateway.Kill()
+		}
+	}
+	for _, o := range s.Origins {
+		o.Down()
+	}
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+}
+
+// Requests is how many all origins got together, without health checks.
+func (s *Stage) Requests() (n int64) {
+	for _, o := range s.Origins {
+		n += o.Counts().Requests
+	}
+	return n
+}
+
+// behave switches all origins.
+func (s *Stage) behave(b Behaviour) {
+	for _, o := range s.Origins {
+		o.Behave(b)
+	}
+}
+
+// during runs load until act, which it runs beside it, has returned.
+func (s *Stage) during(rate int, act func() error) (Seen, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	acted := make(chan error, 1)
+	go func() {
+		defer cancel()
+		acted <- act()
+	}()
+	seen := s.Load.Run(ctx, rate, time.Hour)
+	return seen, <-acted
+}
