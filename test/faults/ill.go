@@ -138,6 +138,39 @@ func flapping(p Pace) (Report, error) {
 	return r, err
 }
 
+// regionLost takes all endpoints of the first level away; the second one takes over.
+func regionLost(p Pace) (Report, error) {
+	s, err := newStage([]int{0, 0, 1, 1}, 0, guarded)
+	if err != nil {
+		return Report{}, err
+	}
+	defer s.Close()
+	var r Report
+	var before, far int64
+	r.Seen, err = s.during(p.Rate, func() error {
+		time.Sleep(p.Step / 2)
+		before = s.Origins[2].Counts().Requests + s.Origins[3].Counts().Requests
+		s.Origins[0].Down()
+		s.Origins[1].Down()
+		time.Sleep(p.Step)
+		if err := s.Origins[0].Up(); err != nil {
+			return err
+		}
+		if err := s.Origins[1].Up(); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		far = s.Origins[2].Counts().Requests + s.Origins[3].Counts().Requests
+		time.Sleep(p.Step / 2)
+		return nil
+	})
+	late := s.Origins[2].Counts().Requests + s.Origins[3].Counts().Requests - far
+	r.bar(r.Seen.FailedShare() <= 0.001, "at most 0.1 % fail", "%.2f %%", 100*r.Seen.FailedShare())
+	r.bar(before == 0, "the second region gets nothing before", "%d", before)
+	r.bar(late == 0, "and nothing from a second after the recovery", "%d", late)
+	return r, err
+}
+
 // rolling restarts one origin after the other, as a deployment does.
 func rolling(p Pace) (Report, error) {
 	s, err := NewStage(3, 0, guarded)

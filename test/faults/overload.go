@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Two origins of four workers that need 20 ms each can do 400 requests a second.
+// Two origins of four workers that need 40 ms each can do 200 requests a second.
 const (
 	workers = 4
-	service = 20 * time.Millisecond
+	service = 40 * time.Millisecond
 )
 
 // overload offers three times as much as the origins can do, and compares with
@@ -20,7 +20,7 @@ func overload(settings string) func(Pace) (Report, error) {
 		if err != nil {
 			return Report{}, err
 		}
-		s, err := NewStage(2, workers, settings)
+		s, err := NewStage(2, workers, "balance: least_request\n"+settings)
 		if err != nil {
 			return Report{}, err
 		}
@@ -55,9 +55,9 @@ func measure(p Pace) (capacity float64, calm time.Duration, err error) {
 	nominal := 2 * workers * int(time.Second/service)
 	quiet := s.Load.Run(context.Background(), nominal/4, p.Step)
 	// More than they can do: both always have work, until the last answer.
-	full := s.Load.Run(context.Background(), nominal*3/2, p.Step)
-	if quiet.Failed+full.Failed > 0 {
-		return 0, 0, fmt.Errorf("faults: measuring the capacity: %d failed", quiet.Failed+full.Failed)
+	full := s.Load.Run(context.Background(), nominal*5/4, p.Step)
+	if quiet.Failed > 0 {
+		return 0, 0, fmt.Errorf("faults: measuring the capacity: %d failed: %v", quiet.Failed, quiet.Answers)
 	}
 	return full.Goodput(), quiet.Quantile(0.99), nil
 }

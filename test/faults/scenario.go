@@ -100,6 +100,7 @@ func Scenarios() []Scenario {
 		{"one of three closes after 10 requests", closing},
 		{"all answer 500", allIll},
 		{"one of three flaps", flapping},
+		{"a region is lost", regionLost},
 		{"overload at 3x, no limit", overload("")},
 		{"overload at 3x, adaptive", overload("concurrency: adaptive")},
 		{"retry storm, budget of 20%", storm("20%", true)},

@@ -27,23 +27,28 @@ const patience = 5 * time.Second
 // NewStage starts origins and a gateway whose upstream has settings: lines of YAML
 // without indentation. workers is how many requests an origin does at one time.
 func NewStage(origins, workers int, settings string) (*Stage, error) {
+	return newStage(make([]int, origins), workers, settings)
+}
+
+// newStage is NewStage with an origin for each of the priorities.
+func newStage(priorities []int, workers int, settings string) (*Stage, error) {
 	s := &Stage{}
-	if err := s.start(origins, workers, settings); err != nil {
+	if err := s.start(priorities, workers, settings); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Stage) start(origins, workers int, settings string) error {
+func (s *Stage) start(priorities []int, workers int, settings string) error {
 	var urls []string
-	for range origins {
+	for _, priority := range priorities {
 		o, err := NewOrigin(workers)
 		if err != nil {
 			return err
 		}
 		s.Origins = append(s.Origins, o)
-		urls = append(urls, `"http://`+o.Address+`"`)
+		urls = append(urls, fmt.Sprintf(`{ url: "http://%s", priority: %d }`, o.Address, priority))
 	}
 	web, err := rig.FreeAddress()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -42,6 +43,10 @@ func run(only string, pace faults.Pace) error {
 		if err := build(filepath.Join(dir, "sluice")); err != nil {
 			return err
 		}
+	}
+	// A busy machine makes every figure worse: who reads them should know.
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Printf("%d requests/s, steps of %s, %d processors, load averages and more %s", pace.Rate, pace.Step, runtime.NumCPU(), load)
 	}
 	var missed bool
 	for _, s := range faults.Scenarios() {
