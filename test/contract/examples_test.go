@@ -124,7 +124,9 @@ func TestExamplesInPagesCompile(t *testing.T) {
 	if len(all) < 10 {
 		t.Fatalf("only %d examples were found", len(all))
 	}
-	t.Setenv("ORDERS_KEY", "a secret for examples")
+	for _, name := range []string{"ORDERS_KEY", "DISCOVERY_TOKEN", "CONSUL_TOKEN"} {
+		t.Setenv(name, "a secret for examples")
+	}
 	for _, s := range all {
 		t.Run(strings.TrimPrefix(s.where, root+"/"), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "config.yaml")

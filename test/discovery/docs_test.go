@@ -56,8 +56,6 @@ func checkDocument(t *testing.T, upstreams string) {
 	t.Helper()
 	dir := t.TempDir()
 	text := "listeners: [{ name: web, address: \":8080\" }]\nroutes: [{ name: all, upstream: orders }]\n" + upstreams
-	text = strings.ReplaceAll(text, "${file:/run/secrets/discovery}", "${file:secret}")
-	put(t, dir, "secret", "s3cret")
 	put(t, dir, "sluice.yaml", text)
 	put(t, dir, "endpoints.yaml", "- http://10.0.0.7:8080\n")
 	server := httptest.NewTLSServer(nil)
