@@ -75,8 +75,12 @@ func list(out []setting, path string, parts [][]setting) []setting {
 	return out
 }
 
-// keyOfAll is the key that names each entry of a list, "" where there is none.
+// keyOfAll is the key that names each entry of a list, "" where there is none, and where
+// the order of the list counts.
 func keyOfAll(parts [][]setting) string {
+	if triedInTurn(parts) {
+		return ""
+	}
 	for _, key := range []string{"name", "url", "upstream"} {
 		seen := map[string]bool{}
 		for _, part := range parts {
@@ -87,6 +91,18 @@ func keyOfAll(parts [][]setting) string {
 		}
 	}
 	return ""
+}
+
+// triedInTurn says whether several entries have conditions: the first one that holds
+// decides, so that another order is another meaning.
+func triedInTurn(parts [][]setting) bool {
+	conditions := 0
+	for _, part := range parts {
+		if slices.ContainsFunc(part, func(s setting) bool { return strings.HasPrefix(s.path, "when.") }) {
+			conditions++
+		}
+	}
+	return conditions > 1
 }
 
 func textAt(part []setting, path string) string {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/template"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -315,4 +316,25 @@ func TestBuildErrors(t *testing.T) {
 	if _, err := build(listOf(plainArm("xx", 1), plainArm("yy", 1)), env()); err == nil || !strings.Contains(err.Error(), "xx") || !strings.Contains(err.Error(), "yy") {
 		t.Errorf("not every fault is reported: %v", err)
 	}
+}
+
+// FuzzCookie: what a template reads as a cookie is found as one, and what is found
+// stands in the field.
+func FuzzCookie(f *testing.F) {
+	for _, seed := range []string{"", "a=b", "uid=7; canary=always", "; ;=;uid=;uid=8", "uid", " uid = 7 "} {
+		f.Add(seed, "7")
+	}
+	uid, err := template.Parse("{request.cookie.uid}", template.Use{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text, value string) {
+		x := exchange([]string{"Cookie: " + text})
+		if read := uid.String(x); read != "" && !hasCookie(&x.Request.Header, "uid", []string{read}) {
+			t.Errorf("%q: uid is %q, and is not found", text, read)
+		}
+		if hasCookie(&x.Request.Header, "uid", []string{value}) && !strings.Contains(text, "uid") {
+			t.Errorf("%q: uid=%q is found", text, value)
+		}
+	})
 }
