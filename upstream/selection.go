@@ -90,24 +90,28 @@ func nearest(c *Config, of, use []*Endpoint) []*Endpoint {
 }
 
 // normalise makes the shares of the levels add up to the whole. Where no level is well
-// the first one takes everything. Levels without a share are taken out.
+// the first one takes everything. A level without a share stays if it is well: a further
+// try may need it.
 func (s *selection) normalise() {
 	var sum uint32
 	for _, l := range s.levels {
 		sum += l.upTo
 	}
 	if sum == 0 && len(s.levels) > 0 {
-		s.levels = s.levels[:1]
 		s.levels[0].upTo, sum = wholeShare, wholeShare
 	}
-	s.levels = slices.DeleteFunc(s.levels, func(l level) bool { return l.upTo == 0 })
+	s.levels = slices.DeleteFunc(s.levels, func(l level) bool { return l.upTo == 0 && l.panicked })
 	var upTo uint32
+	last := 0
 	for i := range s.levels {
+		if s.levels[i].upTo > 0 {
+			last = i
+		}
 		upTo += uint32(uint64(s.levels[i].upTo) * wholeShare / uint64(sum))
 		s.levels[i].upTo = upTo
 	}
-	if n := len(s.levels); n > 0 {
-		s.levels[n-1].upTo = wholeShare
+	for i := last; i < len(s.levels); i++ { // What rounding has lost.
+		s.levels[i].upTo = wholeShare
 	}
 }
 
@@ -123,12 +127,15 @@ func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 	at := s.level()
 	e := s.levels[at].balancer.pick(h, tried)
 	for i := 1; i < len(s.levels) && tried.has(e); i++ {
-		if other := s.levels[(at+i)%len(s.levels)].balancer.pick(h, tried); !tried.has(other) {
-			e = other
+		other := (at + i) % len(s.levels)
+		if o := s.levels[other].balancer.pick(h, tried); !tried.has(o) {
+			e, at = o, other
 		}
 	}
 	for draw := 0; s.warm > h.now && draw < warmDraws && e.spared(u, h.now); draw++ {
-		e = s.levels[at].balancer.pick(h, tried)
+		if other := s.levels[at].balancer.pick(h, tried); !tried.has(other) {
+			e = other
+		}
 	}
 	return e
 }

@@ -88,7 +88,20 @@ func TestSelection(t *testing.T) {
 // TestTriedLevels is a request whose tries have used up a level.
 func TestTriedLevels(t *testing.T) {
 	t.Parallel()
-	u := standing(Config{}, "a b! c@1")
+	for _, described := range []string{"a b! c@1", "a c@1", "a@1 b@3!"} {
+		u := standing(Config{PanicThreshold: 0.2}, described)
+		if described == "a@1 b@3!" {
+			if n := len(u.chosen.Load().levels); n != 1 {
+				t.Errorf("%d levels, though one has nobody who is well", n)
+			}
+			continue
+		}
+		tryTwice(t, u)
+	}
+}
+
+func tryTwice(t *testing.T, u *Upstream) {
+	t.Helper()
 	for range 100 {
 		var tried triedSet
 		first := u.chosen.Load().pick(u, hint{}, tried)

@@ -137,6 +137,7 @@ type upstreamInPlace struct {
 	Discovery   string   `json:"discovery,omitempty"`
 	Timeouts    string   `json:"timeouts"`
 	Retry       string   `json:"retry"`
+	Health      []string `json:"health,omitempty"`
 	Concurrency string   `json:"concurrency,omitempty"`
 }
 
@@ -208,6 +209,7 @@ func (e *explanation) printTarget(p *paint) {
 			over = "the endpoints that are discovered: " + u.Discovery
 		}
 		lines := []string{u.place.String(), u.Balance + " over " + over + protocolWords(u.Protocol), u.Timeouts, u.Retry}
+		lines = append(lines, u.Health...)
 		if u.Concurrency != "" {
 			lines = append(lines, u.Concurrency)
 		}

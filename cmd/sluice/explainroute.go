@@ -125,11 +125,61 @@ func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	for _, e := range u.Endpoints {
 		d.Endpoints = append(d.Endpoints, endpointWords(&e))
 	}
-	d.Timeouts = fmt.Sprintf("waits %s to connect, %s for an answer, %s within a body; keeps connections for %s",
-		u.Timeouts.Connect, u.Timeouts.Response, u.Timeouts.Body, u.Timeouts.Idle)
+	d.Timeouts = timeoutWords(&u.Timeouts)
 	d.Retry = retryWords(&u.Retry)
+	d.Health = healthWords(u)
 	d.Concurrency = concurrencyWords(u.Concurrency)
 	return d
+}
+
+func timeoutWords(t *traffic.Timeouts) string {
+	text := fmt.Sprintf("waits %s to connect, %s for an answer, %s within a body; keeps connections for %s",
+		t.Connect, t.Response, t.Body, t.Idle)
+	if t.Try > 0 {
+		text += "; gives each try " + t.Try.String()
+	}
+	if t.Request > 0 {
+		text += "; gives the whole request " + t.Request.String()
+	}
+	if t.DeadlineHeader != "" {
+		text += "; no longer than " + t.DeadlineHeader + " says"
+	}
+	return text
+}
+
+// healthWords says who watches the endpoints, and what follows.
+func healthWords(u *config.Upstream) (lines []string) {
+	if h := u.Health; h != nil {
+		lines = append(lines, fmt.Sprintf("asks each endpoint over %s every %s; %s in a row make it unhealthy, %s healthy",
+			h.Protocol, h.Interval, counted(h.Unhealthy, "bad answer"), counted(h.Healthy, "good one")))
+	}
+	if e := u.Ejection; e != nil {
+		var why []string
+		if e.Consecutive > 0 {
+			why = append(why, counted(e.Consecutive, "failure")+" in a row")
+		}
+		if e.FailureShare > 0 {
+			why = append(why, e.FailureShare.String()+" of failures")
+		}
+		if e.SuccessDeviations > 0 {
+			why = append(why, "far fewer successes than its peers")
+		}
+		if e.Latency > 0 {
+			why = append(why, e.Latency.String()+" the latency of its peers")
+		}
+		lines = append(lines, fmt.Sprintf("ejects an endpoint for %s and longer after %s; no more than %s of them", e.Time, strings.Join(why, " or "), e.MaxShare))
+	}
+	if b := u.Breaker; b != nil {
+		var why []string
+		if b.FailureShare > 0 {
+			why = append(why, b.FailureShare.String()+" of failures")
+		}
+		if b.SlowShare > 0 {
+			why = append(why, b.SlowShare.String()+" of answers slower than "+b.SlowAfter.String())
+		}
+		lines = append(lines, fmt.Sprintf("breaks off (%s) for %s and longer at %s within %s", strings.Join(b.Scope, " and "), b.Open, strings.Join(why, " or "), b.Window))
+	}
+	return lines
 }
 
 // protocolWords says what is spoken, where that is not HTTP/1.1.
