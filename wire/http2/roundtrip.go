@@ -341,7 +341,8 @@ func (s *clientStream) deliver(req *message.Request, resp *message.Response) *Fa
 	resp.Status = s.status
 	resp.Header.CopyFrom(&s.fields)
 	resp.Length = s.length
-	resp.Early = s.uploading && (s.in.ended || s.status >= 400)
+	// The origin may have answered before the goroutine that has sent it all says so.
+	resp.Early = s.uploading && !s.sendEnd && (s.in.ended || s.status >= 400)
 	done := s.in.ended && !s.in.waiting()
 	bodiless := !message.BodyAllowed(s.method, s.status)
 	if s.tunnel && s.status/100 == 2 {
