@@ -164,8 +164,47 @@ func (c *Conn) Close() error {
 	if err := c.Drain(); err != nil {
 		return err
 	}
+	if err := c.announceEnd(); err != nil {
+		return err
+	}
 	return c.data.Close()
 }
+
+// announceEnd waits until the other side's kernel knows of the end: on a busy machine even
+// loopback delivers it some time after the call, and what a script says next would be
+// faster. Where something was not read the kernel sends a reset in place of the end.
+func (c *Conn) announceEnd() error {
+	if half, ok := c.data.(*tls.Conn); ok {
+		_ = half.CloseWrite() // Fails before the end of the handshake: then there is nothing to say.
+	}
+	raw, err := c.raw.SyscallConn()
+	if err != nil {
+		return err
+	}
+	unread := false
+	look := func(fd uintptr) {
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		unread = err == nil && n > 0
+	}
+	if err := raw.Control(look); err != nil || unread {
+		return err
+	}
+	_ = c.raw.CloseWrite() // Fails where the other side was first: then it knows.
+	for deadline := time.Now().Add(time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Microsecond) {
+		state := 0
+		err := raw.Control(func(fd uintptr) {
+			info, _ := syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_INFO)
+			state = info & 0xff // The first byte of tcp_info.
+		})
+		if err != nil || state != finWait1 {
+			return err
+		}
+	}
+	return nil
+}
+
+// finWait1 is the kernel's TCP_FIN_WAIT1: the end was sent, and nobody has said that it came.
+const finWait1 = 4
 
 // Reset closes at once and lets the kernel send a reset.
 func (c *Conn) Reset() error {
