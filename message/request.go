@@ -67,6 +67,15 @@ func (r *Request) Hold(whole []byte) {
 	r.Body = &r.buffered
 }
 
+// Whole says whether nothing of the body is still to come: it is in memory, or there is none.
+func (r *Request) Whole() bool {
+	if r.Body == nil {
+		return true
+	}
+	_, ok := r.Body.(*Bytes)
+	return ok
+}
+
 // Rewind makes a body that is in memory ready to be sent again, and says whether
 // there is nothing else to send.
 func (r *Request) Rewind() bool {

@@ -18,6 +18,7 @@ var Layers = []Layer{
 	{"message", with("internal/..."), "the most-read package stays clean"},
 
 	{"message/section", with(leaves, "message"), "what HTTP/2 and HTTP/3 have in common"},
+	{"message/detached", with(leaves, "message"), "exchanges without a client know no protocol"},
 	{"wire/*", with(leaves, "message", "message/section"), "a protocol can be added or replaced in one folder"},
 	{"route", with(leaves, "message"), "the matcher knows requests only"},
 	{"template", with(leaves, "message"), "stands beside route"},
@@ -28,7 +29,7 @@ var Layers = []Layer{
 	{"observe/...", with(leaves, "message", "policy"), "it is told what happened, and hands counters to policies"},
 
 	{"upstream/*", leaves, "decisions without connections: each can be read and tested alone"},
-	{"upstream", with(leaves, "upstream/*", "message", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
+	{"upstream", with(leaves, "upstream/*", "message", "message/detached", "wire/*", "route", "template", "policy", "target", "ai", "observe"), "the second step of the chain"},
 	{"listen", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "listen/certificates"), "the second step of the chain"},
 	{"listen/certificates", with(leaves, "message"), "certificates know no configuration"},
 	{"engine", with(leaves, "message", "wire/*", "route", "template", "policy", "target", "ai", "observe", "upstream", "listen"), "the engine runs what it is given"},
@@ -36,7 +37,7 @@ var Layers = []Layer{
 	{"policies", with("policy", "policies/*"), "the one list"},
 	{"policies/...", with(leaves, "message", "policy", "template", "ai"), "a policy is a folder that can be deleted"},
 	{"targets", with("target", "targets/*"), "the one list"},
-	{"targets/...", with(leaves, "message", "target", "template", "upstream", "wire/*", "ai"), "a target is a folder that can be deleted"},
+	{"targets/...", with(leaves, "message", "message/detached", "target", "template", "upstream", "wire/*", "ai"), "a target is a folder that can be deleted"},
 
 	{"config/traffic", with(leaves), "settings of upstreams know no run time"},
 	{"config/...", with(leaves, "config/traffic"), "config knows no run time"},
@@ -116,7 +117,7 @@ var NetHTTP = []string{"admin/...", "portal/...", "cmd/...", "listen/certificate
 
 // RequestPath is what an exchange passes through: no context.WithValue, no
 // map[string]any.
-var RequestPath = []string{"message", "message/section", "wire/*", "route", "engine", "upstream", "listen", "target"}
+var RequestPath = []string{"message", "message/section", "message/detached", "wire/*", "route", "engine", "upstream", "listen", "target"}
 
 // Policies and targets are on the request path as well, but what they do to JSON
 // bodies may need a map; context.WithValue is refused there too.
