@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"time"
 
@@ -13,8 +15,8 @@ import (
 
 // again says whether a request is to be sent once more: that is wanted, safe and within the
 // budget. It waits as long as the backoff says; a client that leaves meanwhile is the
-// problem. Where it is sent again resp is empty.
-func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *message.Response, failure *http1.Failure, attempt int) (bool, *message.Problem) {
+// problem. Where it is sent again resp is empty. Those that were asked are in tried.
+func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *message.Response, failure *http1.Failure, attempt int, tried *triedSet) (bool, *message.Problem) {
 	c := &u.config.Retry
 	if attempt >= c.Attempts || c.On.Empty() {
 		return false, nil
@@ -23,8 +25,12 @@ func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *messag
 	if !ok || !c.On.Wants(&t) {
 		return false, nil
 	}
+	elsewhere := refused(failure) && u.untriedWell(tried)
 	wait, ok := u.delay(x, resp, &t, attempt+1)
-	if !ok || !u.budget.Take(message.Clock(), u.active.Load()+1) {
+	if elsewhere {
+		wait = 0
+	}
+	if !ok || !u.afford(&t, elsewhere) {
 		return false, nil
 	}
 	u.metrics.Retried(x.Shard)
@@ -36,6 +42,40 @@ func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *messag
 		return false, message.ClientGone
 	}
 	return true, nil
+}
+
+// afford asks the budget for a further try. One that goes elsewhere because nobody was there
+// to notice the last one is free: an endpoint that is down would use the budget up, and
+// the origins get no more than they would without.
+func (u *Upstream) afford(t *retry.Try, elsewhere bool) bool {
+	switch {
+	case elsewhere:
+		u.budget.Grant()
+		return true
+	case t.Outcome == retry.Timeout: // The origin may be busy with it still.
+		return u.budget.Take(message.Clock(), u.active.Load()+1)
+	}
+	return u.budget.Replace(message.Clock())
+}
+
+// refused says that a connection was refused: nobody is there, or nobody listens. One that
+// took too long is another matter, since somebody may have been too busy to accept it.
+func refused(f *http1.Failure) bool {
+	if f == nil || f.Problem != message.UpstreamConnect {
+		return false
+	}
+	var op *net.OpError
+	return errors.As(f.Cause, &op) && op.Op == "dial"
+}
+
+// untriedWell says whether there is an endpoint that is well and was not asked.
+func (u *Upstream) untriedWell(tried *triedSet) bool {
+	for _, e := range u.Endpoints() {
+		if e.ill.Load() == 0 && !tried.has(e) {
+			return true
+		}
+	}
+	return false
 }
 
 // tryOf describes a try that is over; false where no further one can make sense.
@@ -98,8 +138,8 @@ func grpcStatus(h *message.Header) int {
 }
 
 // delay is how long to wait before a further try; false where it would be in vain before
-// the time that the origin has named. Where the origin was not reached at all another
-// endpoint is asked at once: nobody is overloaded by that.
+// the time that the origin has named. Where the origin was not reached at all the first
+// further try comes at once: nobody is overloaded by that.
 func (u *Upstream) delay(x *message.Exchange, resp *message.Response, t *retry.Try, try int) (time.Duration, bool) {
 	if t.Outcome == retry.Answered {
 		if named := resp.Header.Get("Retry-After"); named != "" {

@@ -140,3 +140,91 @@ func TestBudget(t *testing.T) {
 	}
 	atRest(t, u)
 }
+
+// TestRefusedIsFree is endpoints that are down beside one that is well: a budget that is
+// spent does not matter, and nobody waits.
+func TestRefusedIsFree(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, echo)
+	c := to(refusing(t), refusing(t), refusing(t), o.address)
+	c.Retry = again(3, "connect_failure")
+	c.Retry.Budget.Share, c.Retry.Budget.Minimum = 0.001, 1
+	c.Retry.Backoff.Base, c.Retry.Backoff.Cap = time.Hour, time.Hour
+	u, n := newUpstream(t, c)
+	for range 50 {
+		if status, _, err := ask(u, exchange(&wire{}, "POST", nil)); status != 200 || err != nil {
+			t.Fatalf("%d %v", status, err)
+		}
+	}
+	if n.retried.Load() < 20 || u.budget.Refused() != 0 || u.budget.Underway() != 0 {
+		t.Errorf("%d further tries, %d refused, %d under way", n.retried.Load(), u.budget.Refused(), u.budget.Underway())
+	}
+	atRest(t, u)
+}
+
+// TestRefusedByAll is the same where nobody is well: that costs budget.
+func TestRefusedByAll(t *testing.T) {
+	t.Parallel()
+	c := to(refusing(t), refusing(t))
+	c.Retry = again(5, "connect_failure")
+	c.Retry.Budget.Share, c.Retry.Budget.Minimum = 0.001, 2
+	c.Retry.Backoff.Base, c.Retry.Backoff.Cap = 1, 1
+	u, n := newUpstream(t, c)
+	for range 10 {
+		if _, _, err := ask(u, exchange(&wire{}, "GET", nil)); !errors.Is(err, message.UpstreamConnect) {
+			t.Fatal(err)
+		}
+	}
+	// For each request one that goes elsewhere, and two that the budget has for all.
+	if got := n.retried.Load(); got != 12 || u.budget.Underway() != 0 {
+		t.Errorf("%d further tries, %d under way", got, u.budget.Underway())
+	}
+	atRest(t, u)
+}
+
+// TestAllResetAtOnce is an endpoint that dies with much under way: all of it goes
+// elsewhere, although that is more than the budget's share of what is under way.
+func TestAllResetAtOnce(t *testing.T) {
+	t.Parallel()
+	const crowd = 30
+	dies := make(chan struct{})
+	arrived := make(chan struct{}, crowd)
+	dying := newOrigin(t, func(c *played) {
+		if _, _, ok := c.request(); ok {
+			arrived <- struct{}{}
+			<-dies
+		}
+	})
+	o := newOrigin(t, echo)
+	c := to(dying.address, o.address)
+	c.Retry = again(1, "reset")
+	c.Retry.Budget.Share, c.Retry.Budget.Minimum = 0.5, 3
+	u, _ := newUpstream(t, c)
+	u.Mark(u.Endpoints()[0], Unhealthy, true)
+	for range 2 * crowd { // What the window has of good days.
+		mustAsk(t, u, exchange(&wire{}, "GET", nil))
+	}
+	u.Mark(u.Endpoints()[0], Unhealthy, false)
+	u.Mark(u.Endpoints()[1], Unhealthy, true)
+	errs := make(chan error, crowd)
+	for range crowd {
+		go func() {
+			status, _, err := ask(u, exchange(&wire{}, "GET", nil))
+			if err == nil && status != 200 {
+				err = errors.New("no good answer")
+			}
+			errs <- err
+		}()
+	}
+	for range crowd {
+		<-arrived
+	}
+	u.Mark(u.Endpoints()[1], Unhealthy, false)
+	close(dies)
+	for range crowd {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	atRest(t, u)
+}

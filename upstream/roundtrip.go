@@ -28,10 +28,10 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		if problem != nil {
 			return problem
 		}
-		again, gone := u.again(x, req, resp, failure, attempt)
+		tried.add(e)
+		again, gone := u.again(x, req, resp, failure, attempt, &tried)
 		switch {
 		case again:
-			tried.add(e)
 			now = message.Clock()
 		case gone != nil:
 			return gone

@@ -17,7 +17,7 @@ import (
 // BudgetConfig says how many further tries an upstream bears. Further tries are
 // retries and hedges alike.
 type BudgetConfig struct {
-	Share   float64       // of the requests under way, and of the requests in the window; default 0.2
+	Share   float64       // of the requests in the window, and of the requests under way; default 0.2
 	Minimum int           // further tries that are allowed in any case, at one time and in one window; default 3
 	Window  time.Duration // over which requests and further tries are counted; default 10s
 }
@@ -42,15 +42,18 @@ func (c BudgetConfig) withDefaults() BudgetConfig {
 	return c
 }
 
-// Budget keeps retries from becoming the load that an ill upstream dies of. Two
-// bounds hold at the same time:
+// Budget keeps retries from becoming the load that an ill upstream dies of. There are
+// two bounds:
 //
-//   - further tries under way ≤ max(Minimum, Share × requests under way);
-//   - further tries in a window ≤ Minimum + Share × requests in that window.
+//   - further tries in a window ≤ Minimum + Share × requests in that window;
+//   - further tries under way ≤ max(Minimum, Share × requests under way).
 //
-// The first bounds what is held while answers are slow, the second what is sent
-// while failures are fast: whatever fails, the upstream gets no more than
-// (1+Share) times the requests, and Minimum more in a window.
+// The first holds for all that an origin notices: whatever fails, the upstream gets no
+// more than (1+Share) times the requests, and Minimum more in a window. The second
+// holds too where the origin may still be busy with the try before (Take), so that
+// what it holds does not grow. It does not hold for a try that takes the place of one
+// that is over (Replace): an endpoint that dies cuts off all that it was doing at once,
+// a third of what is under way, say, and that would be more than a share of it.
 //
 // All methods may be called from any goroutine.
 type Budget struct {
@@ -80,9 +83,9 @@ func NewBudget(config BudgetConfig) *Budget {
 // first try. Shard is Exchange.Shard.
 func (b *Budget) Request(now int64, shard uint32) { b.requests.Add(now, shard, 0, 1) }
 
-// Take asks for one further try, while active requests (this one included) are
-// under way at the upstream. Who was given one calls Return when the try is over,
-// however it ends.
+// Take asks for one further try beside one that the origin may still be busy with, while
+// active requests (this one included) are under way at the upstream. Who was given one
+// calls Return when the try is over, however it ends.
 func (b *Budget) Take(now, active int64) bool {
 	if !b.reserve(max(int64(b.config.Minimum), int64(b.config.Share*float64(active)))) {
 		b.refused.Add(1)
@@ -95,6 +98,21 @@ func (b *Budget) Take(now, active int64) bool {
 	}
 	return true
 }
+
+// Replace asks for one further try in place of one that is over: it was answered, or its
+// connection has ended. Who was given one calls Return.
+func (b *Budget) Replace(now int64) bool {
+	if !b.count(now) {
+		b.refused.Add(1)
+		return false
+	}
+	b.underway.Add(1)
+	return true
+}
+
+// Grant gives one further try in place of one that no origin has noticed: all of them
+// together get no more than they would without. Return is called after it as well.
+func (b *Budget) Grant() { b.underway.Add(1) }
 
 // reserve adds one to the further tries under way, unless they are limit already.
 func (b *Budget) reserve(limit int64) bool {
@@ -121,13 +139,13 @@ func (b *Budget) count(now int64) bool {
 	return true
 }
 
-// Return gives back what Take gave.
+// Return gives back what Take, Replace or Grant gave.
 func (b *Budget) Return() { b.underway.Add(-1) }
 
 // Underway is the number of further tries at this moment.
 func (b *Budget) Underway() int64 { return b.underway.Load() }
 
-// Refused is the number of times that Take said no, since the beginning.
+// Refused is the number of times that Take or Replace said no, since the beginning.
 func (b *Budget) Refused() int64 { return b.refused.Load() }
 
 // Config is what the budget was made of, defaults included.

@@ -70,6 +70,32 @@ func TestBudgetOfTheWindow(t *testing.T) {
 	}
 }
 
+// What takes the place of a try that is over is bounded by the window alone, and what
+// nobody has noticed by nothing.
+func TestBudgetReplaces(t *testing.T) {
+	t.Parallel()
+	b := NewBudget(BudgetConfig{Share: 0.2, Minimum: 3})
+	for range 100 {
+		b.Request(0, 0)
+	}
+	for range 50 {
+		b.Grant()
+	}
+	got := 0
+	for b.Replace(0) {
+		got++
+	}
+	if got != 23 || b.Underway() != 73 || b.Refused() != 1 {
+		t.Errorf("%d further tries, want 23; %d under way, %d refused", got, b.Underway(), b.Refused())
+	}
+	for range 73 {
+		b.Return()
+	}
+	if b.Take(0, 1000) || b.Underway() != 0 {
+		t.Error("the window is used up, and there is one more")
+	}
+}
+
 // flight is a try that is under way.
 type flight struct {
 	at   int64 // when it is over
