@@ -109,7 +109,40 @@ func (l *ledger) kinds() ([]policy.Kind, []target.Kind) {
 		return l.hooks(), nil
 	})
 	return []policy.Kind{plain("edge", policy.Edge), key, limit, picky, plain("change", policy.Transform)},
-		[]target.Kind{l.upstreamKind(), l.answerKind()}
+		[]target.Kind{l.upstreamKind(), l.answerKind(), l.chainKind()}
+}
+
+// chainKind has one target beside its own keys and others behind it.
+func (l *ledger) chainKind() target.Kind {
+	type settings struct {
+		target.Nested
+		Then unit.List[target.Nested]
+		Name string
+	}
+	return target.Define("chain", embed.FS{}, func(c *settings, env *target.Env) (target.Handler, error) {
+		l.built.Add(1)
+		h := target.Handler{Close: func() error {
+			l.ended.Add(1)
+			return nil
+		}}
+		var errs []error
+		for _, inner := range append([]target.Nested{c.Nested}, c.Then...) {
+			built, err := env.Build(&inner)
+			errs = append(errs, err)
+			if built.Close != nil {
+				errs = append(errs, errors.New("somebody else closes it"))
+			}
+		}
+		if c.Name == "bad" {
+			errs = append(errs, unit.At("name", errors.New("a bad name")))
+		}
+		if err := errors.Join(errs...); err != nil {
+			l.ended.Add(1) // Who does not hand a handler out closes it himself.
+			return target.Handler{}, err
+		}
+		h.Serve = func(*message.Exchange) error { return nil }
+		return h, nil
+	})
 }
 
 func (l *ledger) upstreamKind() target.Kind {

@@ -209,20 +209,33 @@ func (b *build) policy(into *chain, at place, p *config.Policy, where policy.Pla
 // one returns the one key that is a known kind, or nil. Unknown kinds are reported
 // with the nearest word that may stand there, and so is a second kind.
 func (b *build) one(at place, given []config.Keyed, kinds []string, what string, others ...string) *config.Keyed {
-	var found *config.Keyed
+	names := make([]string, len(given))
 	for i := range given {
-		keyed := &given[i]
+		names[i] = given[i].Kind
+	}
+	found := theOne(names, kinds, what, others, func(i int, message string) { b.add(at.Problem(given[i].Mark, message)) })
+	if found < 0 {
+		return nil
+	}
+	return &given[found]
+}
+
+// theOne is the place of the one name that is a known kind, or -1. report is called with the
+// places of the others.
+func theOne(names, kinds []string, what string, others []string, report func(i int, message string)) int {
+	found := -1
+	for i, name := range names {
 		switch {
-		case !slices.Contains(kinds, keyed.Kind):
+		case !slices.Contains(kinds, name):
 			known, no := append(slices.Clone(kinds), others...), "there is no "+what+" "
 			if len(others) > 0 {
 				no = "there is no " + what + " and no key "
 			}
-			b.add(at.Problem(keyed.Mark, no+strconv.Quote(keyed.Kind)+config.Meant(keyed.Kind, known, "keys here")))
-		case found != nil:
-			b.add(at.Problem(keyed.Mark, strconv.Quote(keyed.Kind)+" is a second "+what+" here, beside "+strconv.Quote(found.Kind)+": there can be one"))
+			report(i, no+strconv.Quote(name)+config.Meant(name, known, "keys here"))
+		case found >= 0:
+			report(i, strconv.Quote(name)+" is a second "+what+" here, beside "+strconv.Quote(names[found])+": there can be one")
 		default:
-			found = keyed
+			found = i
 		}
 	}
 	return found

@@ -10,7 +10,6 @@ import (
 	"github.com/sluice-gateway/sluice/engine"
 	"github.com/sluice-gateway/sluice/policy"
 	"github.com/sluice-gateway/sluice/route"
-	"github.com/sluice-gateway/sluice/target"
 )
 
 // sharedRoute is a compiled route that several snapshots may use.
@@ -161,25 +160,6 @@ func mergeSteps(top, own *chain) []engine.Step {
 		all = append(all, own.steps[stage]...)
 	}
 	return all
-}
-
-// target builds the route's one target.
-func (b *build) target(r *sharedRoute, item config.Item[config.Route]) {
-	from := item.Value
-	keyed := b.one(item, from.Targets, b.compiler.kinds, "target", "name", "match", "policies", "upgrades")
-	if keyed == nil {
-		return
-	}
-	kind := b.compiler.targets[keyed.Kind]
-	f := &finder{build: b}
-	env := &target.Env{Route: from.Name.Value, Logger: b.compiler.options.Logger, Upstream: f.find, Dry: b.dry}
-	settings := item.Node(keyed.Settings)
-	handler, err := kind.Build(settings, env)
-	if err != nil {
-		b.add(settings.Locate(err))
-		return
-	}
-	r.route.Target, r.route.Kind, r.upstreams = handler, kind.Name, f.found
 }
 
 // rule makes what the matcher needs.

@@ -45,7 +45,13 @@ type typePlan struct {
 	fields    []*fieldPlan
 	byName    map[string]int
 	rest      []int // the field that takes the keys without a field of their own
+	restDoc   string
+	// nested says that those keys are kinds of targets: rest is a []unit.Keyed.
+	nested bool
 }
+
+// isTarget says whether a type is a target and nothing else.
+func (p *typePlan) isTarget() bool { return p.nested && len(p.fields) == 0 }
 
 // fieldPlan is one key of a struct, with what its tags say.
 type fieldPlan struct {
@@ -173,7 +179,8 @@ func (ps *plans) fieldsOf(p *typePlan, t reflect.Type, index []int) {
 			continue
 		}
 		if name == ",rest" {
-			p.rest = at
+			p.rest, p.restDoc = at, f.Tag.Get("doc")
+			p.nested = f.Type == reflect.TypeFor[[]unit.Keyed]()
 			continue
 		}
 		if !f.IsExported() || name == "-" {

@@ -37,6 +37,7 @@ type KindSchema struct {
 // Schema is the JSON Schema of a whole document, with the settings of every kind.
 func Schema(policyKinds, targetKinds []KindSchema) []byte {
 	g := newGenerator()
+	g.targets = targetKinds
 	defined := func(name string) func() *schema {
 		return func() *schema { return new(schema).set("$ref", "#/$defs/"+name) }
 	}
@@ -55,30 +56,49 @@ func Schema(policyKinds, targetKinds []KindSchema) []byte {
 	}
 	g.done.set("policy", g.keyed(reflect.TypeFor[Policy](), policyKinds))
 	g.done.set("credential", g.keyed(reflect.TypeFor[Credential](), credentials))
-	g.done.set("route", g.keyed(reflect.TypeFor[Route](), targetKinds))
+	g.done.set("route", g.targeted(g.object(g.plans.plan(reflect.TypeFor[Route]()))))
+	for _, k := range targetKinds {
+		g.done.set(targetDefinition(k.Name), g.settings(k))
+	}
 	g.define(s)
 	return s.indented()
 }
 
 // keyed is the schema of a mapping that has exactly one of the kinds among its keys.
 func (g *generator) keyed(t reflect.Type, kinds []KindSchema) *schema {
-	s := g.object(g.plans.plan(t))
+	return oneKey(g.object(g.plans.plan(t)), kinds, g.settings)
+}
+
+// targeted is the same for kinds of targets, which are defined once.
+func (g *generator) targeted(s *schema) *schema {
+	return oneKey(s, g.targets, func(k KindSchema) *schema {
+		return new(schema).set("$ref", "#/$defs/"+targetDefinition(k.Name))
+	})
+}
+
+func targetDefinition(kind string) string { return "target_" + kind }
+
+func oneKey(s *schema, kinds []KindSchema, settings func(KindSchema) *schema) *schema {
 	s.set("additionalProperties", false)
 	properties := s.values[slices.Index(s.keys, "properties")].(*schema)
 	var one []any
 	for _, k := range kinds {
-		settings := &schema{}
-		if k.Doc != "" {
-			settings.set("description", k.Doc)
-		}
-		settings.join(g.of(g.plans.plan(settingsType(k.Settings))))
-		properties.set(k.Name, settings)
+		properties.set(k.Name, settings(k))
 		one = append(one, new(schema).set("required", []any{k.Name}))
 	}
 	if len(one) == 0 {
 		return s.set("not", &schema{}) // nothing can stand here
 	}
 	return s.set("oneOf", one)
+}
+
+func (g *generator) settings(k KindSchema) *schema {
+	s := &schema{}
+	if k.Doc != "" {
+		s.set("description", k.Doc)
+	}
+	s.join(g.of(g.plans.plan(settingsType(k.Settings))))
+	return s
 }
 
 func settingsType(settings any) reflect.Type {
@@ -165,6 +185,8 @@ type generator struct {
 	done  schema
 	// special replaces the schema of a type that does not know its own.
 	special map[reflect.Type]func() *schema
+	// targets are the kinds of targets, where they are known.
+	targets []KindSchema
 }
 
 func newGenerator() *generator {
@@ -271,7 +293,10 @@ func (g *generator) object(p *typePlan) *schema {
 	if len(required) > 0 {
 		s.set("required", required)
 	}
-	if p.rest != nil {
+	switch {
+	case p.nested && g.targets != nil:
+		return g.targeted(s)
+	case p.rest != nil:
 		return s
 	}
 	return s.set("additionalProperties", false)

@@ -61,6 +61,9 @@ func (t *table) rows(p *typePlan, prefix string) {
 			t.rows(choice, prefix)
 		}
 	case classStruct:
+		if p.nested {
+			t.row("`"+prefix+"KIND`", "target", "required", p.restDoc)
+		}
 		for _, f := range p.fields {
 			t.field(f, prefix)
 		}
@@ -128,8 +131,11 @@ func (t *table) name(p *typePlan, r *rules) string {
 	case classDecoder:
 		return t.unionName(p)
 	case classStruct:
-		if p.short {
+		switch {
+		case p.short:
 			return "text or mapping"
+		case p.isTarget():
+			return "target"
 		}
 		return "mapping"
 	case classAny, classNode:

@@ -8,15 +8,26 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/sluice-gateway/sluice/internal/scalar"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
 // Viewer shows settings as their types understand them, to tools that compare or
 // print them. It is used by one goroutine at a time.
-type Viewer struct{ plans *plans }
+type Viewer struct {
+	plans  *plans
+	target func(kind string) any
+}
 
-// NewViewer returns a Viewer.
-func NewViewer() *Viewer { return &Viewer{newPlans()} }
+// NewViewer returns a Viewer. target returns a value of the settings type of a kind of
+// target, or nil; it is asked for targets that stand within the settings of others, and
+// may be nil.
+func NewViewer(target func(kind string) any) *Viewer {
+	if target == nil {
+		target = func(string) any { return nil }
+	}
+	return &Viewer{newPlans(), target}
+}
 
 // View is a value in one form, whatever way it was written: defaults are filled in,
 // the keys of mappings are sorted, and one value is a list of one where a list may
@@ -24,6 +35,7 @@ func NewViewer() *Viewer { return &Viewer{newPlans()} }
 type View struct {
 	t *tree
 	p *typePlan // nil where the type is not known
+	s *Viewer
 }
 
 // Field is a key of a View and its value.
@@ -34,10 +46,14 @@ type Field struct {
 
 // View shows settings as the type of into, a pointer, or nil where none is known.
 func (s *Viewer) View(n *Node, into any) View {
+	return s.view(n.tree(), into)
+}
+
+func (s *Viewer) view(t *tree, into any) View {
 	if into == nil {
-		return View{t: n.tree()}
+		return View{t, nil, s}
 	}
-	return View{n.tree(), s.plans.plan(settingsType(into))}.base()
+	return View{t, s.plans.plan(settingsType(into)), s}.base()
 }
 
 func (v View) base() View {
@@ -51,6 +67,9 @@ func (v View) base() View {
 // what is absent.
 func (v View) Typed() bool { return v.p != nil && v.p.class != classAny && v.p.class != classDecoder }
 
+// Target says whether the value is a target.
+func (v View) Target() bool { return v.p != nil && v.p.isTarget() }
+
 func (v View) is(c class) bool { return v.p != nil && v.p.class == c }
 
 // Fields are the keys of a mapping, and false where it is none. Those of a struct stand
@@ -61,8 +80,9 @@ func (v View) Fields() ([]Field, bool) {
 	}
 	var fields []Field
 	if v.is(classStruct) {
+		fields = v.nested(fields)
 		for _, f := range v.p.fields {
-			value := View{f.fallback, f.plan}
+			value := View{f.fallback, f.plan, v.s}
 			if v.t != nil && v.t.child(f.name) != nil {
 				value.t = v.t.child(f.name)
 			}
@@ -73,7 +93,7 @@ func (v View) Fields() ([]Field, bool) {
 		return fields, true
 	}
 	for i := 0; i < len(v.t.children); i += 2 {
-		value := View{t: &v.t.children[i+1]}
+		value := View{t: &v.t.children[i+1], s: v.s}
 		if v.is(classMap) {
 			value.p = v.p.elem
 		}
@@ -81,6 +101,20 @@ func (v View) Fields() ([]Field, bool) {
 	}
 	slices.SortFunc(fields, func(a, b Field) int { return strings.Compare(a.Name, b.Name) })
 	return fields, true
+}
+
+// nested adds the target that stands among the keys of a struct.
+func (v View) nested(fields []Field) []Field {
+	if !v.p.nested || v.t == nil {
+		return fields
+	}
+	for i := 0; i < len(v.t.children); i += 2 {
+		kind := v.t.children[i].text
+		if _, own := v.p.byName[kind]; !own {
+			fields = append(fields, Field{kind, v.s.view(&v.t.children[i+1], v.s.target(kind))})
+		}
+	}
+	return fields
 }
 
 // Items are the entries of a list, and false where it is none.
@@ -98,7 +132,7 @@ func (v View) Items() ([]View, bool) {
 	}
 	items := make([]View, len(children))
 	for i := range children {
-		items[i].t = &children[i]
+		items[i].t, items[i].s = &children[i], v.s
 		if typed {
 			items[i].p = v.p.elem
 		}
@@ -118,7 +152,7 @@ func (v View) Word() (text, shown string) {
 	switch {
 	case v.is(classText) && !v.p.hidden:
 		text = v.p.canonical(text)
-	case t.look == looksText && !t.plain && v.p == nil && looksLike(text) != looksText:
+	case t.look == looksText && !t.plain && v.p == nil && scalar.LooksLike(text) != looksText:
 		text = strconv.Quote(text)
 	}
 	switch {

@@ -44,7 +44,7 @@ func TestViewIsTheSameForWhatMeansTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return words(NewViewer().View(n, into), "")
+		return words(NewViewer(nil).View(n, into), "")
 	}
 	for _, c := range []struct {
 		a, b  string
@@ -89,7 +89,7 @@ func TestViewShowsNoSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := words(NewViewer().View(n, &viewed{}), "")
+	got := words(NewViewer(nil).View(n, &viewed{}), "")
 	want := []string{".after=1m", ".words[]=${env:VIEW_TEST}", ".key=***", ".inner.size=1KiB"}
 	if !equalLines(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -140,6 +140,9 @@ func (p *typePlan) wants() string {
 		if p.short && p.form.Is != "" {
 			return p.form.Is + ", or a mapping"
 		}
+		if p.isTarget() {
+			return "a target such as { upstream: NAME }"
+		}
 		return "a mapping"
 	case classPointer:
 		return p.elem.wants()
@@ -387,6 +390,11 @@ func (w *walker) other(t, key, child *tree, v reflect.Value, p *typePlan) {
 		w.twice(key, first)
 		return
 	}
+	if p.nested {
+		rest := v.FieldByIndex(p.rest).Addr().Interface().(*[]unit.Keyed)
+		*rest = append(*rest, unit.Keyed{Name: key.text, Key: &Node{key, w.at}, Value: &Node{child, w.at}, Beside: p.names()})
+		return
+	}
 	rest := v.FieldByIndex(p.rest).Addr().Interface().(*[]Keyed)
 	settings := Node{child.clone(), w.at}
 	if w.unbound {
@@ -405,11 +413,15 @@ func keyOf(t *tree, name string) *tree {
 }
 
 func (w *walker) unknown(key *tree, p *typePlan) {
+	w.problem(key, "unknown key %q%s", key.text, Meant(key.text, p.names(), "keys here"))
+}
+
+func (p *typePlan) names() []string {
 	names := make([]string, len(p.fields))
 	for i, f := range p.fields {
 		names[i] = f.name
 	}
-	w.problem(key, "unknown key %q%s", key.text, Meant(key.text, names, "keys here"))
+	return names
 }
 
 // absent gives the fields that were not written their defaults.

@@ -22,9 +22,11 @@ type RoundTripper interface {
 // becomes an internal_error.
 type Handler struct {
 	Serve func(x *message.Exchange) error
-	// Close runs once, when no exchange uses this target any more; may be nil.
+	// Close runs once, when no exchange uses this target any more; may be nil. Targets
+	// within this one are closed after it.
 	Close func() error
-	// Upstreams names the upstreams that Serve may ask, for explain.
+	// Upstreams names the upstreams that Serve may ask, for explain. Those of targets within
+	// this one are added to it.
 	Upstreams []string
 }
 
@@ -34,6 +36,10 @@ type Env struct {
 	Logger *slog.Logger
 	// Upstream finds an upstream by name; the error names the nearest one.
 	Upstream func(name string) (RoundTripper, error)
+	// Build makes a target that stands within the settings. Who asked for it calls its Serve,
+	// and neither closes it nor lists its upstreams: both is done for all targets of a route.
+	// The error has its place already and is returned as it is, or joined with others.
+	Build func(nested *Nested) (Handler, error)
 	// Dry says that the configuration is only checked: nothing may be opened.
 	Dry bool
 }

@@ -57,6 +57,17 @@ type Node interface {
 	Decode(into any) error
 }
 
+// Keyed is a key whose name is not fixed, and its value. A struct with a field of the
+// type []Keyed and the tag yaml:",rest" gets the keys there that no other field has; their
+// values are decoded by whoever knows the names.
+type Keyed struct {
+	Name  string
+	Key   Node // the name as it was written, for its place
+	Value Node
+	// Beside are the names that the fields of the struct have.
+	Beside []string
+}
+
 // Decoder is implemented, on its pointer, by a type that may be written in several
 // shapes and decides itself which one it meets. Its method Alternatives, where
 // it has one, returns a value of each shape, for the schema.

@@ -49,7 +49,8 @@ type comparer struct {
 }
 
 func newComparer() *comparer {
-	c := &comparer{config.NewViewer(), map[string]policy.Kind{}, map[string]target.Kind{}}
+	c := &comparer{nil, map[string]policy.Kind{}, map[string]target.Kind{}}
+	c.viewer = config.NewViewer(c.settingsOfTarget)
 	for _, k := range policies.All() {
 		c.policies[k.Name] = k
 	}

@@ -81,10 +81,15 @@ func (c *comparer) target(old, new *config.Route) []detail {
 }
 
 func (c *comparer) targetSettings(k *config.Keyed) []setting {
-	if kind, ok := c.targets[k.Kind]; ok {
-		return settingsOf(c.viewer.View(&k.Settings, kind.NewSettings()))
+	return settingsOf(c.viewer.View(&k.Settings, c.settingsOfTarget(k.Kind)))
+}
+
+// settingsOfTarget is an empty value of the settings of a kind, or nil.
+func (c *comparer) settingsOfTarget(name string) any {
+	if kind, ok := c.targets[name]; ok {
+		return kind.NewSettings()
 	}
-	return settingsOf(c.viewer.View(&k.Settings, nil))
+	return nil
 }
 
 // settingWords are settings on one line.

@@ -35,18 +35,21 @@ func flatten(out []setting, path string, v config.View) []setting {
 	}
 	if items, ok := v.Items(); ok {
 		parts := make([][]setting, len(items))
+		inTurn := false
 		for i, item := range items {
 			parts[i] = flatten(nil, "", item)
+			inTurn = inTurn || item.Target()
 		}
-		return list(out, path, parts)
+		return list(out, path, parts, inTurn)
 	}
 	text, shown := v.Word()
 	return append(out, setting{path, text, shown})
 }
 
 // list writes words on one line, and anything else entry by entry: under the name of
-// each entry where it has one, and then sorted; else under its number.
-func list(out []setting, path string, parts [][]setting) []setting {
+// each entry where it has one, and then sorted; else, and where their order counts, under
+// its number.
+func list(out []setting, path string, parts [][]setting, inTurn bool) []setting {
 	var words, shown []string
 	for _, part := range parts {
 		if len(part) == 1 && part[0].path == "" {
@@ -56,7 +59,10 @@ func list(out []setting, path string, parts [][]setting) []setting {
 	if len(words) == len(parts) {
 		return append(out, setting{path, "[" + strings.Join(words, ", ") + "]", "[" + strings.Join(shown, ", ") + "]"})
 	}
-	key := keyOfAll(parts)
+	key := ""
+	if !inTurn {
+		key = keyOfAll(parts)
+	}
 	if key != "" {
 		slices.SortFunc(parts, func(a, b []setting) int { return strings.Compare(textAt(a, key), textAt(b, key)) })
 	}
@@ -178,7 +184,7 @@ func flattenValue(out []setting, path string, v reflect.Value) []setting {
 			parts[i] = flattenValue(nil, "", v.Index(i))
 		}
 		if len(parts) > 0 {
-			out = list(out, path, parts)
+			out = list(out, path, parts, false)
 		}
 	}
 	return out

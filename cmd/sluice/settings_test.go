@@ -16,7 +16,7 @@ func TestOrderOfConditions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return settingsOf(config.NewViewer().View(node, nil))
+		return settingsOf(config.NewViewer(nil).View(node, nil))
 	}
 	tests := []struct {
 		one, other string
