@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 )
 
 // The kernel gives ports above 32768 to outgoing connections; listeners of tests
@@ -33,20 +34,34 @@ func FreeAddress() (string, error) {
 	ports.Lock()
 	defer ports.Unlock()
 	for range portCount {
-		port := strconv.Itoa(firstPort + (os.Getpid()*1009+ports.next)%portCount)
+		number := firstPort + (os.Getpid()*1009+ports.next)%portCount
+		port := strconv.Itoa(number)
 		ports.next++
 		token, err := net.Listen("tcp", net.JoinHostPort(tokens, port))
 		if err != nil {
 			continue
 		}
-		address := net.JoinHostPort("127.0.0.1", port)
-		l, err := net.Listen("tcp", address)
-		if err != nil {
+		if !bindable(number) {
 			_ = token.Close()
 			continue
 		}
 		ports.owned = append(ports.owned, token)
-		return address, l.Close()
+		return net.JoinHostPort("127.0.0.1", port), nil
 	}
 	return "", fmt.Errorf("rig: no free port between %d and %d", firstPort, firstPort+portCount)
+}
+
+// bindable says whether nobody listens on a port of 127.0.0.1. It binds and does not listen:
+// a child that is being started holds a copy of every socket until it is a process of its
+// own, and a listening one would still keep the port then.
+func bindable(port int) bool {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = syscall.Close(fd) }()
+	if syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1) != nil {
+		return false
+	}
+	return syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) == nil
 }
