@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -33,7 +34,7 @@ type pebble struct {
 // takes for outgoing connections.
 var ports = func() *atomic.Int32 {
 	n := &atomic.Int32{}
-	n.Store(int32(os.Getpid() % 1000 * 18))
+	n.Store(int32(os.Getpid() % 1000 * 6))
 	return n
 }()
 
@@ -41,14 +42,16 @@ var ports = func() *atomic.Int32 {
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
-		port := 12_000 + int(ports.Add(1)%18_000)
+		port := 14_000 + int(ports.Add(1)%6_000)
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
 		}
 		u, err := net.ListenPacket("udp", address)
+		syscall.ForkLock.RLock() // A child that is being started would keep it open.
 		_ = l.Close()
+		syscall.ForkLock.RUnlock()
 		if err == nil {
 			_ = u.Close()
 			return port

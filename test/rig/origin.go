@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -58,6 +59,10 @@ func (o *Origin) Down() error {
 	if o.listener == nil {
 		return nil
 	}
+	// A child that is being started holds copies of all sockets until it is a process of its
+	// own; the lock waits for that, so that nobody listens when Down has returned.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	err := o.listener.Close()
 	o.listener = nil
 	return err

@@ -25,11 +25,11 @@ type dnsmasq struct {
 	command *exec.Cmd
 }
 
-// ports gives each server of this process another port, below those that the kernel
-// takes for outgoing connections.
+// ports gives each server of this process another port, below those that other tests
+// listen on and that the kernel takes for outgoing connections.
 var ports = func() *atomic.Int32 {
 	n := &atomic.Int32{}
-	n.Store(int32(os.Getpid() * 31 % 9000))
+	n.Store(int32(os.Getpid() * 31 % 3000))
 	return n
 }()
 
@@ -37,13 +37,15 @@ var ports = func() *atomic.Int32 {
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(11_000+int(ports.Add(1)%9000)))
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(11_000+int(ports.Add(1)%3000)))
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
 		}
 		u, err := net.ListenPacket("udp", address)
+		syscall.ForkLock.RLock() // A child that is being started would keep it open.
 		_ = l.Close()
+		syscall.ForkLock.RUnlock()
 		if err == nil {
 			_ = u.Close()
 			return address
