@@ -43,6 +43,7 @@ func (n *nest) make(kind *target.Kind, settings *config.Node, depth int) (target
 	env := &target.Env{
 		Route:    n.route,
 		Logger:   options.Logger,
+		Metrics:  options.Metrics,
 		Upstream: n.finder.find,
 		Build:    func(inner *target.Nested) (target.Handler, error) { return n.within(inner, depth+1) },
 		Dry:      n.build.dry,

@@ -16,7 +16,7 @@ type CredentialOf struct {
 }
 
 // Label is one label of a metric.
-type Label struct{ Name, Value string }
+type Label = meter.Label
 
 // Metrics hands out counters; asking twice for one name and labels returns the
 // same counter, so counts survive a reload.

@@ -7,6 +7,7 @@ import (
 	"embed"
 	"log/slog"
 
+	"github.com/sluice-gateway/sluice/internal/meter"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -30,10 +31,21 @@ type Handler struct {
 	Upstreams []string
 }
 
+// Label is one label of a metric.
+type Label = meter.Label
+
+// Metrics hands out counters; asking twice for one name and labels returns the
+// same counter, so counts survive a reload.
+type Metrics interface {
+	Counter(name, help string, labels ...Label) *meter.Counter
+}
+
 // Env is what a target is given to be built with.
 type Env struct {
 	Route  string
 	Logger *slog.Logger
+	// Metrics is where counters come from.
+	Metrics Metrics
 	// Upstream finds an upstream by name; the error names the nearest one.
 	Upstream func(name string) (RoundTripper, error)
 	// Build makes a target that stands within the settings. Who asked for it calls its Serve,

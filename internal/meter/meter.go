@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 )
 
+// Label is one label of a metric.
+type Label struct{ Name, Value string }
+
 // shards is a power of two. A wire gives each connection a shard, so that two
 // cores seldom write to one cell.
 const shards = 8

@@ -37,7 +37,7 @@ var Layers = []Layer{
 	{"policies", with("policy", "policies/*"), "the one list"},
 	{"policies/...", with(leaves, "message", "policy", "template", "ai"), "a policy is a folder that can be deleted"},
 	{"targets", with("target", "targets/*"), "the one list"},
-	{"targets/...", with(leaves, "message", "message/detached", "target", "template", "upstream", "wire/*", "ai"), "a target is a folder that can be deleted"},
+	{"targets/...", with(leaves, "message", "message/detached", "target", "template", "upstream", "upstream/*", "wire/*", "ai"), "a target is a folder that can be deleted"},
 
 	{"config/traffic", with(leaves), "settings of upstreams know no run time"},
 	{"config/...", with(leaves, "config/traffic"), "config knows no run time"},
