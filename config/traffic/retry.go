@@ -11,7 +11,7 @@ import (
 // Retry says when and how often a request is sent again.
 type Retry struct {
 	Attempts int                `default:"1" min:"0" max:"10" doc:"How often a request is sent again at most; 0: never."`
-	On       unit.List[RetryOn] `default:"[connect_failure]" doc:"What makes a request be sent again: connect_failure; reset: the connection ended before the answer; timeout: of timeouts.try or timeouts.response; a status such as \"503\", or 5xx; a gRPC status such as grpc:unavailable. What the origin may have seen is sent again only if its method is idempotent."`
+	On       unit.List[RetryOn] `default:"[connect_failure, reset]" doc:"What makes a request be sent again: connect_failure; reset: the connection ended before the answer; timeout: of timeouts.try or timeouts.response; a status such as \"503\", or 5xx; a gRPC status such as grpc:unavailable. What the origin may have seen is sent again only if its method is idempotent."`
 	Methods  unit.List[string]  `max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" doc:"Methods that may be sent again although they are not idempotent, such as POST: the origins must know how to bear it."`
 	Body     unit.Size          `default:"64KiB" max:"16MiB" doc:"A request's body of at most this length is read before it is sent, where it may have to be sent again; a longer one, and one whose length is not known, makes the request be sent once."`
 	Backoff  Backoff            `doc:"How long to wait before a request is sent again."`
