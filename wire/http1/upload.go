@@ -19,6 +19,7 @@ type upload struct {
 	sent    int64 // bytes of the body; used by the sending goroutine only
 	done    chan struct{}
 	whole   bool         // sent to its end; valid once done is closed
+	last    atomic.Bool  // all of the body was taken: its last piece is being sent, or was
 	endedAt atomic.Int64 // clock when nothing more was to be sent; 0 before
 	err     atomic.Pointer[message.Problem]
 }
@@ -34,9 +35,10 @@ func (c *ClientConn) uploadProblem() *message.Problem {
 	return c.upload.problem()
 }
 
-// unfinished says whether there is still something to send.
+// unfinished says whether there is still something of the body to take. An answer to the
+// last piece may be here before the goroutine that has sent it has said so.
 func (u *upload) unfinished() bool {
-	if u == nil {
+	if u == nil || u.last.Load() {
 		return false
 	}
 	select {
@@ -77,6 +79,9 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole bool) {
 			u.fail(message.Internal.WithDetail("the request body is longer than announced"))
 			return
 		}
+		if whole || u.sent == u.length {
+			u.last.Store(true)
+		}
 		if err := u.write(out, chunk, chunked && len(chunk) > 0); err != nil {
 			u.endedAt.Store(clock()) // The reader of the answer sees why, or waits no longer than allowed.
 			return
@@ -100,6 +105,7 @@ func (u *upload) run(body message.Body, out, chunk []byte, whole bool) {
 		return
 	}
 	if chunked {
+		u.last.Store(true)
 		out = append(out, "0\r\n"...)
 		if t := body.Trailer(); t != nil {
 			for _, f := range t.Fields() {
