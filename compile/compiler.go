@@ -40,6 +40,7 @@ type Compiler struct {
 	kinds    []string // of targets
 	metrics  map[string]*observe.PolicyMetrics
 	keeper   *policy.Keeper
+	chance   [32]byte // the secret of what is given none
 
 	last   *Result
 	number uint64 // of the last result
@@ -56,6 +57,7 @@ func New(options Options) *Compiler {
 		metrics:  map[string]*observe.PolicyMetrics{},
 		targets:  map[string]*target.Kind{},
 		keeper:   policy.NewKeeper(),
+		chance:   drawChance(),
 	}
 	for i := range options.Policies {
 		k := &options.Policies[i]

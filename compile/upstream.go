@@ -46,6 +46,7 @@ func (b *build) upstreams() {
 			shared = &sharedUpstream{Upstream: upstream.New(c, b.compiler.options.Gateway.Upstream(c.Name), b.compiler.options.Logger), from: item.Value}
 			b.secure(item, shared)
 			b.discover(item, shared)
+			b.warnSticky(item)
 		}
 		b.compiler.mu.Lock()
 		shared.users++
@@ -161,6 +162,7 @@ func (b *build) reuseUpstream(from *config.Upstream) *sharedUpstream {
 
 func (b *build) upstreamConfig(u *config.Upstream) upstream.Config {
 	c := upstreamConfig(u)
+	c.Sticky = b.sticky(u)
 	c.Discovery = discoveryWords(u.Discovery, filepath.Dir(b.doc.Main))
 	return c
 }
@@ -168,7 +170,7 @@ func (b *build) upstreamConfig(u *config.Upstream) upstream.Config {
 func upstreamConfig(u *config.Upstream) upstream.Config {
 	c := upstream.Config{
 		Name:           u.Name.Value,
-		Balance:        balances[u.Balance.Method],
+		Balance:        balances[u.Balance.Chooses()],
 		PanicThreshold: u.PanicThreshold.Fraction(),
 		SlowStart:      u.SlowStart.Std(),
 		ConnectTimeout: u.Timeouts.Connect.Std(),

@@ -308,7 +308,11 @@ func (g *generator) field(f *fieldPlan) *schema {
 		s.set("description", f.doc)
 	}
 	inner := g.of(f.plan)
-	if f.rules != nil {
+	switch {
+	case f.rules == nil:
+	case f.plan.class == classList:
+		constrainList(inner, f.rules)
+	default:
 		constrain(inner, f.rules)
 	}
 	s.join(inner)
@@ -343,6 +347,17 @@ func constrain(s *schema, r *rules) {
 			constrain(items, &rules{enum: r.enum, pattern: r.pattern})
 		}
 	}
+}
+
+// constrainList is constrain where one value may stand in place of a list: bounds are those of the
+// list, which comes last.
+func constrainList(s *schema, r *rules) {
+	choices := s.values[slices.Index(s.keys, "anyOf")].([]any)
+	last := len(choices) - 1
+	for _, choice := range choices[:last] {
+		constrain(choice.(*schema), &rules{enum: r.enum, pattern: r.pattern})
+	}
+	constrain(choices[last].(*schema), r)
 }
 
 func constrainWord(s *schema, r *rules) {

@@ -25,6 +25,7 @@ func (b Balance) String() string {
 type triedSet struct {
 	endpoints [maxTries]*Endpoint
 	n         int
+	wish      holder // with Sticky: who is asked as long as it was not tried
 }
 
 // maxTries is how often one request may be sent: attempts is at most ten.

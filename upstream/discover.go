@@ -64,7 +64,7 @@ func (u *Upstream) Inherit(before *Upstream) {
 	for _, e := range endpoints {
 		all = append(all, newEndpoint(u, e.config()))
 	}
-	u.choose(all)
+	u.use(all)
 	u.discovered.state.Good = good
 	close(u.discovered.first)
 }

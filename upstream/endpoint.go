@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/peakewma"
+	"github.com/sluice-gateway/sluice/upstream/sticky"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
@@ -19,9 +20,11 @@ type Endpoint struct {
 	zone     string
 	priority int
 	secure   bool
+	tokens   []sticky.Token // with Sticky: of all its keys
 
 	active atomic.Int64  // exchanges under way
 	ill    atomic.Uint32 // reasons for which it is passed over; 0: it is well
+	gone   atomic.Bool   // it was taken out: whoever belongs to it goes elsewhere
 	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
 
 	checked atomic.Pointer[checkResult] // the last one; nil before the first
@@ -45,6 +48,7 @@ const (
 
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
 	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), zone: c.Zone, priority: c.Priority, secure: c.Secure}
+	e.tokens = u.adhesive.tokens(c.Address)
 	e.pool.init(u, e)
 	if u.outliers != nil {
 		e.member = u.outliers.Join(e.address, message.Clock())
@@ -119,6 +123,7 @@ func (e *Endpoint) spared(u *Upstream, now int64) bool {
 }
 
 func (e *Endpoint) close() {
+	e.gone.Store(true)
 	if e.h2 != nil {
 		e.h2.close()
 	}

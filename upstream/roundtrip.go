@@ -18,7 +18,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 	}
 	u.limitTime(x, req)
 	u.budget.Request(x.Now(), x.Shard)
-	var tried triedSet
+	tried := triedSet{wish: u.recall(req)}
 	now := x.Now()
 	for attempt := 0; ; attempt++ {
 		e, failure, problem := u.permittedTry(x, req, resp, now, tried)
@@ -38,6 +38,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		case failure != nil:
 			return failure.Problem
 		default:
+			u.stick(x, e, tried.wish, resp)
 			return nil
 		}
 	}

@@ -3,6 +3,8 @@ package upstream
 import (
 	"math/rand/v2"
 	"slices"
+
+	"github.com/sluice-gateway/sluice/upstream/sticky"
 )
 
 // selection is what can be chosen at a moment: the endpoints that are well, level by
@@ -10,15 +12,17 @@ import (
 // gets well, another one takes its place (Upstream.choose). So a request sees no more of
 // all this than one load and one draw.
 type selection struct {
-	all    []*Endpoint // of every level, ill or well, in the order in which they were given
-	levels []level     // those that get requests, the first one first; none where there is no endpoint
-	warm   int64       // until when endpoints are spared, on the clock of message.Exchange.Now; 0 where none is
+	all    []*Endpoint           // of every level, ill or well, in the order in which they were given
+	levels []level               // those that get requests, the first one first; none where there is no endpoint
+	tokens *sticky.Table[holder] // nil without Sticky
+	warm   int64                 // until when endpoints are spared, on the clock of message.Exchange.Now; 0 where none is
 }
 
 // level is one priority.
 type level struct {
 	upTo     uint32 // its share of all requests ends here, of wholeShare
 	balancer balancer
+	priority int
 	panicked bool // all its endpoints are used because too few are well
 }
 
@@ -43,7 +47,7 @@ func newSelection(c *Config, all []*Endpoint, warm int64) *selection {
 		}
 		rest -= share
 		if len(use) > 0 {
-			s.levels = append(s.levels, level{uint32(share * wholeShare), newBalancer(c, nearest(c, of, use)), panicked})
+			s.levels = append(s.levels, level{uint32(share * wholeShare), newBalancer(c, nearest(c, of, use)), of[0].priority, panicked})
 		}
 	}
 	s.normalise()
@@ -123,6 +127,9 @@ const warmDraws = 4
 func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 	if len(s.levels) == 0 {
 		return nil
+	}
+	if e := tried.wish.endpoint; e != nil && !tried.has(e) && s.willing(e) {
+		return e
 	}
 	at := s.level()
 	e := s.levels[at].balancer.pick(h, tried)

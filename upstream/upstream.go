@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/overload"
 	"github.com/sluice-gateway/sluice/upstream/retry"
+	"github.com/sluice-gateway/sluice/upstream/sticky"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
 )
@@ -32,6 +33,7 @@ type Config struct {
 
 	Balance        Balance
 	Hash           Hash          // with ConsistentHash
+	Sticky         *Sticky       // nil: clients do not stay with their endpoint
 	Zone           string        // in which the gateway stands; "": zones make no difference
 	ZoneMinimum    float64       // share of the zone's endpoints that must be well for it to serve alone
 	PanicThreshold float64       // with a smaller share of well endpoints all are used
@@ -98,9 +100,12 @@ func (c *Config) Equal(d *Config) bool {
 
 // words are all settings, those behind pointers too.
 func (c Config) words() string {
-	health, ejection, breaker, concurrency := c.Health, c.Ejection, c.Breaker, c.Concurrency
-	c.Health, c.Ejection, c.Breaker, c.Concurrency = nil, nil, nil, nil
+	health, ejection, breaker, concurrency, sticky := c.Health, c.Ejection, c.Breaker, c.Concurrency, c.Sticky
+	c.Health, c.Ejection, c.Breaker, c.Concurrency, c.Sticky = nil, nil, nil, nil, nil
 	text := fmt.Sprintf("%+v", c)
+	if sticky != nil {
+		text += fmt.Sprintf(" sticky %+v %x", *sticky, sticky.fingerprint())
+	}
 	if health != nil {
 		text += fmt.Sprintf(" health %+v", *health)
 	}
@@ -160,6 +165,7 @@ type Upstream struct {
 	closed bool       // guarded by mu
 
 	hashKey  *template.Template // nil without ConsistentHash
+	adhesive *adhesive          // nil without Sticky
 	budget   *retry.Budget
 	limiter  *overload.Limiter // nil without
 	breaker  *breaker.Breaker  // nil without
@@ -185,6 +191,9 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	if u.config.Balance == ConsistentHash {
 		u.hashKey = u.config.Hash.parseKey()
 	}
+	if u.config.Sticky != nil {
+		u.adhesive = newAdhesive(u.config.Sticky)
+	}
 	if u.config.Ejection != nil {
 		u.outliers = u.newOutliers()
 		u.tasks = append(u.tasks, u.tickOutliers)
@@ -199,7 +208,7 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	for _, e := range config.Endpoints {
 		all = append(all, newEndpoint(u, e))
 	}
-	u.choose(all)
+	u.use(all)
 	return u
 }
 
@@ -224,16 +233,21 @@ func (u *Upstream) Start() {
 	})
 }
 
-// choose makes endpoints those that are used. It is called with the lock held, or before
+// use makes endpoints those that are used. It is called with the lock held, or before
 // anybody else knows the upstream.
-func (u *Upstream) choose(all []*Endpoint) {
+func (u *Upstream) use(all []*Endpoint) { u.choose(all, u.adhesive.tokenTable(all)) }
+
+// choose makes the selection of endpoints, whose tokens are known.
+func (u *Upstream) choose(all []*Endpoint, tokens *sticky.Table[holder]) {
 	var warm int64
 	for _, e := range all {
 		if began := e.began.Load(); began != 0 {
 			warm = max(warm, began+int64(u.config.SlowStart))
 		}
 	}
-	u.chosen.Store(newSelection(&u.config, all, warm))
+	s := newSelection(&u.config, all, warm)
+	s.tokens = tokens
+	u.chosen.Store(s)
 }
 
 // SetEndpoints makes a list the upstream's endpoints. One that was there before, and is
@@ -262,7 +276,7 @@ func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string)
 		}
 		all = append(all, e)
 	}
-	u.choose(all)
+	u.use(all)
 	select {
 	case u.replaced <- struct{}{}:
 	default:
@@ -298,7 +312,7 @@ func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 		e.began.Store(message.Clock())
 	}
 	e.ill.Store(after)
-	u.choose(u.Endpoints())
+	u.choose(u.Endpoints(), u.chosen.Load().tokens)
 	return true
 }
 

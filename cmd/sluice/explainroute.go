@@ -116,7 +116,10 @@ func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPla
 func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	u := item.Value
 	d := upstreamInPlace{place: placeOf(item, upstreamName), Protocol: u.Protocol, Balance: u.Balance.Method}
-	if u.Balance.Method == "consistent_hash" {
+	if u.Balance.Method == "sticky" {
+		d.Balance += " (cookie " + u.Balance.CookieOf(u.Name.Value) + "), first " + u.Balance.Chooses()
+	}
+	if u.Balance.Chooses() == "consistent_hash" {
 		d.Balance += " of " + u.Balance.Key
 	}
 	if u.Discovery != nil {

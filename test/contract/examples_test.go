@@ -124,7 +124,7 @@ func TestExamplesInPagesCompile(t *testing.T) {
 	if len(all) < 10 {
 		t.Fatalf("only %d examples were found", len(all))
 	}
-	for _, name := range []string{"ORDERS_KEY", "DISCOVERY_TOKEN", "CONSUL_TOKEN"} {
+	for _, name := range []string{"ORDERS_KEY", "DISCOVERY_TOKEN", "CONSUL_TOKEN", "STICKY_SECRET"} {
 		t.Setenv(name, "a secret for examples")
 	}
 	for _, s := range all {
