@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/sluice-gateway/sluice/internal/keep"
 	"github.com/sluice-gateway/sluice/internal/meter"
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -115,21 +116,19 @@ func (l Local[T]) At(x *message.Exchange) *T {
 	return v
 }
 
+// Keeper holds what policies and targets keep over reloads; Lease is what one holds of it.
+type (
+	Keeper = keep.Keeper
+	Lease  = keep.Lease
+)
+
+// NewKeeper returns an empty keeper.
+func NewKeeper() *Keeper { return keep.New() }
+
 // Keep returns what was opened under this key by the policy that stood in the same
 // place before the reload, and opens it if there is none: counters, caches, key
 // sets, pools. It is closed when no snapshot uses it any more. Policies are built by
 // one goroutine at a time.
 func Keep[T io.Closer](env *Env, key string, open func() (T, error)) (T, error) {
-	full := env.Place.Route + "\x00" + env.Place.Name + "\x00" + key
-	fits := func(v io.Closer) bool { _, ok := v.(T); return ok }
-	if v, ok := env.Lease.takeOld(full, fits); ok {
-		return v.(T), nil
-	}
-	t, err := open() // No lock is held: it may take its time, and keep something itself.
-	if err != nil {
-		var none T
-		return none, err
-	}
-	env.Lease.put(full, t)
-	return t, nil
+	return keep.Open(env.Lease, env.Place.Route+"\x00"+env.Place.Name+"\x00"+key, open)
 }

@@ -1,4 +1,6 @@
-package policy
+// Package keep holds what survives a reload: counters, caches, pools, and how far a
+// roll-out has come. Packages policy and target hand it to their authors.
+package keep
 
 import (
 	"errors"
@@ -7,7 +9,7 @@ import (
 )
 
 // Keeper holds what survives a reload. One lives as long as the process; the
-// compiler gives each policy that it builds a Lease.
+// compiler gives each policy and each target that it builds a Lease.
 type Keeper struct {
 	mu   sync.Mutex
 	kept map[string]*kept
@@ -20,8 +22,8 @@ type kept struct {
 	before *kept // what stood under the key, of another type
 }
 
-// NewKeeper returns an empty keeper.
-func NewKeeper() *Keeper { return &Keeper{kept: map[string]*kept{}} }
+// New returns an empty keeper.
+func New() *Keeper { return &Keeper{kept: map[string]*kept{}} }
 
 // Len is the number of things that are kept.
 func (k *Keeper) Len() int {
@@ -30,7 +32,7 @@ func (k *Keeper) Len() int {
 	return len(k.kept)
 }
 
-// Lease is what one policy in one snapshot holds.
+// Lease is what one policy or target in one snapshot holds.
 type Lease struct {
 	keeper *Keeper
 	held   []*kept
@@ -38,6 +40,23 @@ type Lease struct {
 
 // Lease starts an empty lease.
 func (k *Keeper) Lease() *Lease { return &Lease{keeper: k} }
+
+// Open returns what is kept under a key, if it is a T, and opens it if there is none.
+// It is closed when no lease holds it any more. One goroutine at a time opens under a
+// key.
+func Open[T io.Closer](l *Lease, key string, open func() (T, error)) (T, error) {
+	fits := func(v io.Closer) bool { _, ok := v.(T); return ok }
+	if v, ok := l.takeOld(key, fits); ok {
+		return v.(T), nil
+	}
+	t, err := open() // No lock is held: it may take its time, and keep something itself.
+	if err != nil {
+		var none T
+		return none, err
+	}
+	l.put(key, t)
+	return t, nil
+}
 
 // takeOld takes what is kept under a key, if it fits.
 func (l *Lease) takeOld(key string, fits func(io.Closer) bool) (io.Closer, bool) {
