@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/template"
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -36,7 +37,7 @@ type splitter struct {
 	rules []rule
 	arms  []arm
 	total uint32
-	key   *key // nil: each request is chosen for on its own
+	key   *template.Key // nil: each request is chosen for on its own
 }
 
 // rule takes the requests for which its condition holds and no earlier one does.
@@ -75,7 +76,7 @@ func compile(c *Config, env *target.Env) (s *splitter, names []string, err error
 	}
 	s = &splitter{}
 	var errs []error
-	if s.key, err = newKey(c.Key); err != nil {
+	if s.key, err = template.ParseKey(c.Key); err != nil {
 		errs = append(errs, unit.At("key", err))
 	}
 	var shares []share
@@ -139,7 +140,7 @@ func (s *splitter) choose(x *message.Exchange) target.RoundTripper {
 			return s.rules[i].origin
 		}
 	}
-	return s.pick(s.key.draw(x, s.total))
+	return s.pick(s.key.Draw(x, s.total))
 }
 
 // pick returns the upstream that takes a number below the total.

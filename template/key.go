@@ -1,4 +1,4 @@
-package split
+package template
 
 import (
 	"fmt"
@@ -6,38 +6,38 @@ import (
 	"math/rand/v2"
 
 	"github.com/sluice-gateway/sluice/message"
-	"github.com/sluice-gateway/sluice/template"
 )
 
-// key tells users apart, so that each stays on its side.
-type key struct {
-	template *template.Template
+// Key tells users apart by the values of a template, so that each stays on one side of
+// what is divided. A nil Key divides at random.
+type Key struct {
+	template *Template
 	blank    string // the text of a request in which no variable has a value
 }
 
-// MaxKey is how long a key may be, in bytes, without an allocation.
+// MaxKey is how long the text of a key may be, in bytes, without an allocation.
 const MaxKey = 256
 
-// newKey parses the template of a key; no text is no key, which is nil.
-func newKey(text string) (*key, error) {
+// ParseKey parses the template of a key; no text is no key, which is nil.
+func ParseKey(text string) (*Key, error) {
 	if text == "" {
 		return nil, nil
 	}
-	t, err := template.Parse(text, template.Use{})
+	t, err := Parse(text, Use{})
 	if err != nil {
 		return nil, err
 	}
 	if t.IsLiteral() {
-		return nil, fmt.Errorf("%q is the same for all requests, so that all would go to one upstream: write a variable, such as {consumer.name}", text)
+		return nil, fmt.Errorf("%q is the same for all requests, so that all would go to one side: write a variable, such as {consumer.name}", text)
 	}
-	return &key{t, t.String(&message.Exchange{})}, nil
+	return &Key{t, t.String(&message.Exchange{})}, nil
 }
 
-// draw returns a number below total: for a key always the one that is at the same
+// Draw returns a number below total: for a key always the one that is at the same
 // part of the total, whatever that is, so that a bound that stays at its part of the
 // total divides the same keys. Without a value it is random: all who have none on
 // one side would be too many.
-func (k *key) draw(x *message.Exchange, total uint32) uint32 {
+func (k *Key) Draw(x *message.Exchange, total uint32) uint32 {
 	if k == nil {
 		return rand.Uint32N(total)
 	}
