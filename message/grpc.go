@@ -20,3 +20,29 @@ func IsGRPC(req *Request) bool {
 	}
 	return false
 }
+
+// NoGRPCStatus is the status of what is not gRPC, or has none yet.
+const NoGRPCStatus = -1
+
+// GRPCStatus is the status of an answer that has nothing but trailers, which are its
+// header then, or NoGRPCStatus. Another answer tells its status at the end of its body.
+func GRPCStatus(h *Header) int {
+	text := h.Get("Grpc-Status")
+	if text == "" || len(text) > 2 {
+		return NoGRPCStatus
+	}
+	status := 0
+	for _, digit := range []byte(text) {
+		if digit < '0' || digit > '9' {
+			return NoGRPCStatus
+		}
+		status = status*10 + int(digit-'0')
+	}
+	return status
+}
+
+// GRPCFailed says whether a status of gRPC speaks of the server's health, not of the call.
+func GRPCFailed(status int) bool {
+	const unknown, internal, unavailable, dataLoss = 2, 13, 14, 15
+	return status == unknown || status == internal || status == unavailable || status == dataLoss
+}

@@ -88,7 +88,7 @@ func (u *Upstream) tryOf(x *message.Exchange, req *message.Request, resp *messag
 	if failure == nil {
 		t.Outcome, t.Status, t.Sent, t.Began, t.Whole = retry.Answered, resp.Status, true, true, req.Rewind()
 		if u.config.Retry.On.HasGRPC() {
-			t.GRPC = grpcStatus(&resp.Header)
+			t.GRPC = message.GRPCStatus(&resp.Header)
 		}
 		return t, true
 	}
@@ -118,23 +118,6 @@ func (u *Upstream) vouched(method string) bool {
 		}
 	}
 	return false
-}
-
-// grpcStatus is the status of an answer that has nothing but trailers, which are its
-// header then; NoGRPC where there is none.
-func grpcStatus(h *message.Header) int {
-	text := h.Get("Grpc-Status")
-	if text == "" || len(text) > 2 {
-		return retry.NoGRPC
-	}
-	status := 0
-	for _, digit := range []byte(text) {
-		if digit < '0' || digit > '9' {
-			return retry.NoGRPC
-		}
-		status = status*10 + int(digit-'0')
-	}
-	return status
 }
 
 // delay is how long to wait before a further try; false where it would be in vain before

@@ -112,19 +112,13 @@ func failedTry(x *message.Exchange, resp *message.Response, failure *http1.Failu
 			return resp.Status >= 500, true
 		}
 		// A call of gRPC that was refused is answered with 200 and a status of its own.
-		return message.IsGRPC(&x.Request) && grpcFailed(grpcStatus(&resp.Header)), true
+		return message.IsGRPC(&x.Request) && message.GRPCFailed(message.GRPCStatus(&resp.Header)), true
 	}
 	switch failure.Problem {
 	case message.UpstreamBusy, message.OutOfDescriptors, message.DeadlineExceeded:
 		return false, false
 	}
 	return true, failure.Problem.Source == message.SourceUpstream
-}
-
-// grpcFailed says whether a status of gRPC speaks of the server's health, not of the call.
-func grpcFailed(status int) bool {
-	const unknown, internal, unavailable, dataLoss = 2, 13, 14, 15
-	return status == unknown || status == internal || status == unavailable || status == dataLoss
 }
 
 // newBreaker makes the breaker of the upstream, or of an endpoint of it.
