@@ -82,6 +82,7 @@ type Result struct {
 	Snapshot  *engine.Snapshot
 	Listeners []listen.Spec
 	Upstreams []*upstream.Upstream
+	Rollouts  []target.Rollout // in the order of their routes
 	// Warnings are no errors, but somebody should know: routes that can never win.
 	Warnings config.Problems
 	// Reused and Built count routes.

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-gateway/sluice/engine"
 	"github.com/sluice-gateway/sluice/policy"
 	"github.com/sluice-gateway/sluice/route"
+	"github.com/sluice-gateway/sluice/target"
 )
 
 // sharedRoute is a compiled route that several snapshots may use.
@@ -19,6 +20,7 @@ type sharedRoute struct {
 	rule      route.Rule
 	upstreams []*sharedUpstream
 	closers   []func() error // of its policies
+	rollouts  []target.Rollout
 	vouched   []string
 	first     uint64 // number of the result for which it was made
 	seen      uint64 // number of the last result that took it; the compiling goroutine's
@@ -234,6 +236,7 @@ func (b *build) table() {
 		}
 		rules[i] = &shared.rule
 		r.Snapshot.Routes[i] = &shared.route
+		r.Rollouts = append(r.Rollouts, shared.rollouts...)
 		for _, name := range shared.vouched {
 			vouched[name] = true
 		}

@@ -3,9 +3,11 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/internal/keep"
 	"github.com/sluice-gateway/sluice/target"
 )
 
@@ -16,14 +18,17 @@ func (b *build) target(r *sharedRoute, item config.Item[config.Route]) {
 	if keyed == nil {
 		return
 	}
-	n := &nest{build: b, finder: finder{build: b}, route: from.Name.Value}
+	n := &nest{build: b, finder: finder{build: b}, route: from.Name.Value, lease: b.compiler.keeper.Lease()}
 	settings := item.Node(keyed.Settings)
 	handler, err := n.make(b.compiler.targets[keyed.Kind], settings, 1)
 	if err != nil {
-		b.add(settings.Locate(errors.Join(err, closeAll(n.closers))))
+		b.add(settings.Locate(errors.Join(err, closeAll(n.closers), n.lease.Close())))
 		return
 	}
-	handler.Close = n.close()
+	if !n.lease.Empty() {
+		n.closers = slices.Insert(n.closers, 0, n.lease.Close) // All targets are closed before.
+	}
+	handler.Close, r.rollouts = n.close(), n.rollouts
 	r.route.Target, r.route.Kind, r.upstreams = handler, keyed.Kind, n.finder.found
 }
 
@@ -35,6 +40,8 @@ type nest struct {
 	route     string
 	closers   []func() error // inner targets come first
 	upstreams []string
+	lease     *keep.Lease
+	rollouts  []target.Rollout
 }
 
 // make builds a target at a depth, which is 1 for the route's own.
@@ -47,6 +54,9 @@ func (n *nest) make(kind *target.Kind, settings *config.Node, depth int) (target
 		Upstream: n.finder.find,
 		Build:    func(inner *target.Nested) (target.Handler, error) { return n.within(inner, depth+1) },
 		Dry:      n.build.dry,
+		Folder:   filepath.Dir(n.build.doc.Main),
+		Lease:    n.lease,
+		Rollouts: &n.rollouts,
 	}
 	outside := n.upstreams
 	n.upstreams = nil // those of the targets within this one

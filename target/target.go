@@ -5,8 +5,11 @@ package target
 
 import (
 	"embed"
+	"io"
 	"log/slog"
 
+	"github.com/sluice-gateway/sluice/internal/canary"
+	"github.com/sluice-gateway/sluice/internal/keep"
 	"github.com/sluice-gateway/sluice/internal/meter"
 	"github.com/sluice-gateway/sluice/message"
 )
@@ -29,6 +32,22 @@ type Handler struct {
 	// Upstreams names the upstreams that Serve may ask, for explain. Those of targets within
 	// this one are added to it.
 	Upstreams []string
+	// Words are what explain says of the target beside its settings, a line each.
+	Words []string
+}
+
+// Rollout is a target that changes by itself while the configuration stays, and that
+// operators see and steer. Its methods may be called on any goroutine.
+type Rollout interface {
+	// Start runs when the configuration that has the target is in force, at each reload
+	// that keeps it, too.
+	Start()
+	// Release runs when another process takes over: it decides from then on.
+	Release()
+	View() canary.View
+	// Steer does what an operator wants. The error is a *canary.Refusal where the roll-out
+	// is not in a state for it.
+	Steer(canary.Action) error
 }
 
 // Label is one label of a metric.
@@ -54,6 +73,27 @@ type Env struct {
 	Build func(nested *Nested) (Handler, error)
 	// Dry says that the configuration is only checked: nothing may be opened.
 	Dry bool
+	// Folder is where relative paths of the configuration begin.
+	Folder string
+
+	Lease *keep.Lease // what Keep has taken for this target
+	// Rollouts collects those of this route.
+	Rollouts *[]Rollout
+}
+
+// Operate shows a roll-out to operators.
+func (e *Env) Operate(r Rollout) {
+	if e.Rollouts != nil {
+		*e.Rollouts = append(*e.Rollouts, r)
+	}
+}
+
+// Keep returns what was opened under this key by the target of the same route before
+// the reload, and opens it if there is none. It is closed when no snapshot uses it any
+// more. Targets are built by one goroutine at a time. The key begins with the kind's
+// name. It is not called where env.Dry is set.
+func Keep[T io.Closer](env *Env, key string, open func() (T, error)) (T, error) {
+	return keep.Open(env.Lease, env.Route+"\x00target\x00"+key, open)
 }
 
 // Decoder fills a settings value from the configuration; config.Node is one.

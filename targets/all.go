@@ -6,6 +6,7 @@ import (
 	"github.com/sluice-gateway/sluice/target"
 	"github.com/sluice-gateway/sluice/targets/redirect"
 	"github.com/sluice-gateway/sluice/targets/respond"
+	"github.com/sluice-gateway/sluice/targets/rollout"
 	"github.com/sluice-gateway/sluice/targets/split"
 	"github.com/sluice-gateway/sluice/targets/upstream"
 )
@@ -15,6 +16,7 @@ func All() []target.Kind {
 	return []target.Kind{
 		upstream.Kind,
 		split.Kind,
+		rollout.Kind,
 		respond.Kind,
 		redirect.Kind,
 	}

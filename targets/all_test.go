@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/internal/keep"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/policy/policytest"
 	"github.com/sluice-gateway/sluice/target"
@@ -86,6 +87,7 @@ func checkUnknown(t *testing.T, kind *target.Kind) {
 
 // written is the part of a configuration that the examples have.
 type written struct {
+	Admin     *config.Admin     `yaml:"admin"`
 	Listeners []config.Listener `yaml:"listeners"`
 	Upstreams []config.Upstream `yaml:"upstreams"`
 	Routes    []config.Route    `yaml:"routes"`
@@ -128,7 +130,7 @@ func ask(t *testing.T, kind *target.Kind, settings *config.Node) {
 	t.Helper()
 	for _, dry := range []bool{true, false} {
 		e := env()
-		e.Dry = dry
+		e.Dry, e.Folder, e.Lease = dry, t.TempDir(), keep.New().Lease()
 		h, err := kind.Build(settings, e)
 		if err != nil {
 			t.Error(err)
@@ -146,6 +148,9 @@ func ask(t *testing.T, kind *target.Kind, settings *config.Node) {
 			if err := h.Close(); err != nil {
 				t.Error(err)
 			}
+		}
+		if err := e.Lease.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -98,6 +98,9 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	next.Snapshot.Log = log.use()
 	g.releaseWith(next.Snapshot, log)
 	g.engine.Swap(next.Snapshot)
+	for _, r := range next.Rollouts {
+		r.Start()
+	}
 	change.Commit()
 	g.replaceAdmin(adminServer)
 	if g.log != nil {

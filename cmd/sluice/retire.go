@@ -68,6 +68,11 @@ func (g *gateway) held() []listen.Held {
 // retire is shutdown after a hand-over. The admin listener goes first: who asks at its
 // address whether the gateway is ready means the new process.
 func (g *gateway) retire() {
+	if applied := g.applied.Load(); applied != nil {
+		for _, r := range applied.Rollouts {
+			r.Release() // The new process decides from now on.
+		}
+	}
 	g.mu.Lock()
 	old := g.admin
 	g.admin = nil

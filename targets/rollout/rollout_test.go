@@ -1,0 +1,331 @@
+package rollout
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluice-gateway/sluice/config"
+	"github.com/sluice-gateway/sluice/internal/canary"
+	"github.com/sluice-gateway/sluice/internal/keep"
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/target"
+)
+
+// origins are upstreams whose answers a test decides about.
+type origins struct {
+	asked  map[string]*atomic.Int64
+	status map[string]*atomic.Int64
+	took   map[string]time.Duration
+}
+
+func newOrigins() *origins {
+	o := &origins{map[string]*atomic.Int64{}, map[string]*atomic.Int64{}, map[string]time.Duration{}}
+	for _, name := range []string{"v1", "v2", "v3"} {
+		o.asked[name], o.status[name] = &atomic.Int64{}, &atomic.Int64{}
+		o.status[name].Store(200)
+	}
+	return o
+}
+
+type origin struct {
+	name string
+	*origins
+}
+
+func (o origin) Name() string { return o.name }
+
+func (o origin) RoundTrip(x *message.Exchange, _ *message.Request, resp *message.Response) error {
+	o.asked[o.name].Add(1)
+	x.Facts.Upstream, resp.Status = o.name, int(o.status[o.name].Load())
+	x.Times.FirstByte = o.took[o.name]
+	return nil
+}
+
+// gateway builds the target again and again, as reloads do, over one folder.
+type gateway struct {
+	t      *testing.T
+	keeper *keep.Keeper
+	folder string
+	*origins
+}
+
+func newGateway(t *testing.T) *gateway {
+	return &gateway{t, keep.New(), t.TempDir(), newOrigins()}
+}
+
+// loaded is the target in one snapshot.
+type loaded struct {
+	*gateway
+	target.Handler
+	rollout target.Rollout
+	lease   *keep.Lease
+}
+
+const short = "{ from: v1, to: v2, steps: [10%, 50%, 100%], every: 10s, guard: { window: 1s, p99: 1.5x, minimum_requests: 50 } }"
+
+func (g *gateway) build(text string) (*loaded, error) {
+	g.t.Helper()
+	node, err := config.ParseNode("s.yaml", []byte(text))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	var rollouts []target.Rollout
+	env := &target.Env{Route: "orders/**", Folder: g.folder, Lease: g.keeper.Lease(), Rollouts: &rollouts, Logger: slog.New(slog.DiscardHandler),
+		Upstream: func(name string) (target.RoundTripper, error) {
+			if g.asked[name] == nil {
+				return nil, errors.New("no upstream " + name)
+			}
+			return origin{name, g.origins}, nil
+		}}
+	h, err := Kind.Build(node, env)
+	if err != nil {
+		_ = env.Lease.Close()
+		return nil, err
+	}
+	return &loaded{g, h, rollouts[0], env.Lease}, nil
+}
+
+// load builds it and puts it in force.
+func (g *gateway) load(text string) *loaded {
+	g.t.Helper()
+	l, err := g.build(text)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	l.rollout.Start()
+	return l
+}
+
+func (l *loaded) close() {
+	l.t.Helper()
+	if err := l.lease.Close(); err != nil {
+		l.t.Error(err)
+	}
+}
+
+// serve asks n times in each of some seconds.
+func (l *loaded) serve(seconds, n int) {
+	l.t.Helper()
+	x := &message.Exchange{}
+	for range seconds {
+		for range n {
+			x.Reset()
+			if err := l.Serve(x); err != nil {
+				l.t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+	}
+}
+
+func (l *loaded) expect(status canary.Status, share int32) {
+	l.t.Helper()
+	if v := l.rollout.View(); v.Status != status || v.Share != share {
+		l.t.Fatalf("%s with %s, want %s with %s; reason %q, waiting %q", v.Status, canary.Percent(v.Share), status, canary.Percent(share), v.Reason, v.Waiting)
+	}
+}
+
+const percentOf = canary.Whole / 100
+
+func TestGoesThrough(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newGateway(t).load(short)
+		defer l.close()
+		l.expect(canary.Running, 10*percentOf)
+		l.serve(11, 600)
+		l.expect(canary.Running, 50*percentOf)
+		l.serve(10, 600)
+		l.expect(canary.Running, canary.Whole)
+		l.serve(10, 600)
+		l.expect(canary.Completed, canary.Whole)
+		before := l.asked["v1"].Load()
+		l.serve(1, 100)
+		if l.asked["v1"].Load() != before {
+			t.Error("the old side is asked though the roll-out is complete")
+		}
+	})
+}
+
+func TestGoesBack(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(o *origins){
+		"failing": func(o *origins) { o.status["v2"].Store(500) },
+		"slow":    func(o *origins) { o.took["v1"], o.took["v2"] = 20*time.Millisecond, 40*time.Millisecond },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := newGateway(t).load(short)
+				defer l.close()
+				spoil(l.origins)
+				l.serve(3, 600)
+				l.expect(canary.RolledBack, 0)
+				if v := l.rollout.View(); v.Reason == "" {
+					t.Error("no reason is given")
+				}
+				before := l.asked["v2"].Load()
+				l.serve(60, 100)
+				l.expect(canary.RolledBack, 0)
+				if l.asked["v2"].Load() != before {
+					t.Error("the new side is asked after it was taken out")
+				}
+			})
+		})
+	}
+}
+
+// TestReload: the state stays where the sides and the steps do, and begins anew where they
+// do not; settings change without that.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		first := g.load(short)
+		first.serve(11, 600)
+		first.expect(canary.Running, 50*percentOf)
+		second := g.load(strings.Replace(short, "10s", "20s", 1))
+		second.expect(canary.Running, 50*percentOf)
+		first.close()
+		second.serve(15, 600)
+		second.expect(canary.Running, 50*percentOf)
+		second.serve(6, 600)
+		second.expect(canary.Running, canary.Whole)
+		third := g.load(strings.Replace(short, "v2", "v3", 1))
+		third.expect(canary.Running, 10*percentOf)
+		// An exchange of the old snapshot has no say, and neither has its end.
+		if err := second.rollout.Steer(canary.Abort); err == nil {
+			t.Error("the roll-out before can be steered")
+		}
+		second.close()
+		third.serve(11, 600)
+		third.expect(canary.Running, 50*percentOf)
+		third.close()
+		fourth := newGatewayIn(g).load(strings.Replace(short, "v2", "v3", 1))
+		fourth.expect(canary.Running, 50*percentOf)
+		fourth.close()
+	})
+}
+
+// newGatewayIn is another process with the same folder.
+func newGatewayIn(g *gateway) *gateway { return &gateway{g.t, keep.New(), g.folder, newOrigins()} }
+
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		l := g.load(short)
+		l.status["v2"].Store(500)
+		l.serve(3, 600)
+		l.expect(canary.RolledBack, 0)
+		reason := l.rollout.View().Reason
+		l.close()
+		time.Sleep(time.Hour)
+		l = newGatewayIn(g).load(short)
+		l.expect(canary.RolledBack, 0)
+		if v := l.rollout.View(); v.Reason != reason {
+			t.Errorf("reason %q, want %q", v.Reason, reason)
+		}
+		if err := l.rollout.Steer(canary.RestartAction); err != nil {
+			t.Fatal(err)
+		}
+		l.expect(canary.Running, 10*percentOf)
+		l.serve(6, 600)
+		l.close() // In the middle of a step: the rest of its time is left.
+		time.Sleep(time.Hour)
+		l = newGatewayIn(g).load(short)
+		l.serve(3, 600)
+		l.expect(canary.Running, 10*percentOf)
+		l.serve(2, 600)
+		l.expect(canary.Running, 50*percentOf)
+		l.close()
+	})
+}
+
+// TestDamagedState: nothing goes to the new side until somebody says so.
+func TestDamagedState(t *testing.T) {
+	t.Parallel()
+	for name, text := range map[string]string{
+		"no JSON":       "{",
+		"empty":         "",
+		"later version": `{"version": 2}`,
+		"no such step":  `{"version": 1, "identity": "v1 v2 100000,500000,1000000", "state": {"status": "running", "step": 3, "share": 100}}`,
+		"no status":     `{"version": 1, "identity": "v1 v2 100000,500000,1000000", "state": {"status": "flying"}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t)
+				path := statePath(&target.Env{Route: "orders/**", Folder: g.folder}, &Config{Storage: "rollouts"})
+				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				l := g.load(short)
+				defer l.close()
+				l.expect(canary.Paused, 0)
+				l.serve(30, 100)
+				l.expect(canary.Paused, 0)
+				if err := l.rollout.Steer(canary.ResumeAction); err != nil {
+					t.Fatal(err)
+				}
+				l.expect(canary.Running, 10*percentOf)
+			})
+		})
+	}
+}
+
+// TestTwoProcesses: while a process hands over to the next, the one that has the lock
+// decides, and the other does the same.
+func TestTwoProcesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		before := g.load(short)
+		defer before.close()
+		before.serve(11, 600)
+		after := newGatewayIn(g).load(short)
+		defer after.close()
+		after.expect(canary.Running, 50*percentOf)
+		if err := after.rollout.Steer(canary.Abort); err == nil || !after.rollout.View().Follower {
+			t.Errorf("a follower decides: %v", err)
+		}
+		before.rollout.Release()
+		after.serve(2, 600)
+		if after.rollout.View().Follower {
+			t.Fatal("nobody decides")
+		}
+		if err := after.rollout.Steer(canary.Abort); err != nil {
+			t.Fatal(err)
+		}
+		before.serve(2, 10)
+		before.expect(canary.Aborted, 0)
+	})
+}
+
+// TestRefusedReload: a configuration that was built and not put in force changes nothing.
+func TestRefusedReload(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		l := g.load(short)
+		defer l.close()
+		refused, err := g.build(strings.Replace(short, "v2", "v3", 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused.close()
+		l.serve(11, 600)
+		l.expect(canary.Running, 50*percentOf)
+	})
+}
