@@ -24,6 +24,9 @@ type Exchange struct {
 	// its answer and its body end then with DeadlineExceeded. The zero value is none. It holds
 	// for what begins to wait after it was set; a tunnel has none.
 	Deadline time.Time
+	// ClientDeadline is the part of it that the client itself has asked for with a field that
+	// the configuration names: it goes on when a target sets a deadline of its own.
+	ClientDeadline time.Time
 
 	// Shard spreads counters over cores: see internal/meter. Set once by the wire for
 	// a connection.
@@ -196,7 +199,7 @@ func (x *Exchange) Reset() {
 	x.Response.Reset()
 	x.Client = Client{}
 	x.Facts.reset()
-	x.Times, x.Deadline = Times{}, time.Time{}
+	x.Times, x.Deadline, x.ClientDeadline = Times{}, time.Time{}, time.Time{}
 	x.wire, x.problem, x.fault, x.rest, x.leaver = nil, nil, nil, nil, nil
 	x.emptyRooms()
 }

@@ -15,6 +15,10 @@ type Facts struct {
 	Endpoint string
 	// Tries is the number of times that an origin was asked.
 	Tries int
+	// Fallback names what was asked last in the place of a target that had failed, and
+	// FallbackCause is why it had failed; "" where nothing did.
+	Fallback      string
+	FallbackCause string
 }
 
 // reset empties the facts. Params is large and mostly empty: it is emptied in
@@ -22,6 +26,7 @@ type Facts struct {
 func (f *Facts) reset() {
 	f.Params.Truncate(0)
 	f.RequestID, f.Consumer, f.Route, f.Upstream, f.Endpoint, f.Tries = "", nil, "", "", "", 0
+	f.Fallback, f.FallbackCause = "", ""
 }
 
 // Consumer is somebody whom the configuration knows.

@@ -54,6 +54,29 @@ func (r *Response) Wrap(around func(Body) Body) {
 	}
 }
 
+// unreadBody is how much of the body of an answer that nobody wants is read and dropped.
+const unreadBody = 64 << 10
+
+// Drop gives up an answer that is not good enough, before anything of it was sent. What is
+// there of its body is read, so that its connection can be used again; more is not waited
+// for. Then the response is empty.
+func (r *Response) Drop() {
+	if t := r.Tunnel; t != nil {
+		_ = t.Close()
+	}
+	if body, ok := r.Body.(Ready); ok {
+		for dropped := 0; dropped < unreadBody && body.Ready(); {
+			chunk, err := r.Body.Next()
+			if err != nil {
+				break
+			}
+			dropped += len(chunk)
+		}
+	}
+	r.CloseBody()
+	r.Reset()
+}
+
 // Reset empties the response and keeps its room. It does not close the body.
 func (r *Response) Reset() {
 	fields := r.Header

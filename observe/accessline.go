@@ -65,6 +65,8 @@ func LogFields() []LogField {
 		{"route", "string", false, "Name of the route that matched."},
 		{"upstream", "string", false, "Name of the upstream that was asked last."},
 		{"endpoint", "string", false, "Address of the origin that was asked last."},
+		{"fallback", "string", false, "What was asked last because the target had failed: the name of an upstream, or the kind of a target."},
+		{"fallback_cause", "string", false, "Why the target had failed: the code of a problem, or a status."},
 		{"problem", "string", false, "Code of the problem with which the exchange ended."},
 		{"problem_source", "string", false, "Who is to blame for the problem: client, upstream, gateway or policy."},
 		{"status", "integer", true, "Status of the answer; that of the problem where nothing was sent, or where a refusal was sent as gRPC; 0 where there is neither."},
@@ -105,6 +107,12 @@ func appendLine(dst []byte, x *message.Exchange, c *clock) []byte {
 	if facts.Endpoint != "" {
 		dst = append(dst, `","endpoint":"`...)
 		dst = appendValue(dst, facts.Endpoint)
+	}
+	if facts.Fallback != "" {
+		dst = append(dst, `","fallback":"`...)
+		dst = appendValue(dst, facts.Fallback)
+		dst = append(dst, `","fallback_cause":"`...)
+		dst = appendValue(dst, facts.FallbackCause)
 	}
 	if p := x.Problem(); p != nil {
 		dst = append(dst, `","problem":"`...)

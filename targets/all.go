@@ -4,6 +4,7 @@ package targets
 
 import (
 	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/targets/fallback"
 	"github.com/sluice-gateway/sluice/targets/redirect"
 	"github.com/sluice-gateway/sluice/targets/respond"
 	"github.com/sluice-gateway/sluice/targets/rollout"
@@ -17,6 +18,7 @@ func All() []target.Kind {
 		upstream.Kind,
 		split.Kind,
 		rollout.Kind,
+		fallback.Kind,
 		respond.Kind,
 		redirect.Kind,
 	}

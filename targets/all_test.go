@@ -3,6 +3,7 @@ package targets
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -166,12 +167,22 @@ func (o origin) RoundTrip(_ *message.Exchange, _ *message.Request, resp *message
 }
 
 func env() *target.Env {
-	return &target.Env{Route: "example", Upstream: func(name string) (target.RoundTripper, error) {
+	e := &target.Env{Route: "example", Logger: slog.New(slog.DiscardHandler), Upstream: func(name string) (target.RoundTripper, error) {
 		if name == "" {
 			return nil, errors.New("no name")
 		}
 		return origin(name), nil
 	}}
+	e.Build = func(nested *target.Nested) (target.Handler, error) {
+		within := &nested.Kinds[0]
+		for _, kind := range All() {
+			if kind.Name == within.Name {
+				return kind.Build(within.Value, e)
+			}
+		}
+		return target.Handler{}, within.Key.(*config.Node).Locate(errors.New("no such target"))
+	}
+	return e
 }
 
 func TestNamesAndCodesAreUnique(t *testing.T) {

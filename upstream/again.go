@@ -35,7 +35,7 @@ func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *messag
 	}
 	u.metrics.Retried(x.Shard)
 	if failure == nil {
-		drop(resp)
+		resp.Drop()
 	}
 	if wait > 0 && !pause(x, wait) {
 		u.budget.Return()

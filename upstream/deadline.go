@@ -31,18 +31,28 @@ func waitedInVain(x *message.Exchange, otherwise *message.Problem) *http1.Failur
 func (u *Upstream) limitTime(x *message.Exchange, req *message.Request) {
 	c := &u.config
 	if c.RequestTimeout > 0 {
-		sooner(x, x.Times.Started.Add(c.RequestTimeout))
+		sooner(x, x.Times.Started.Add(began(x)+c.RequestTimeout))
 	}
 	if c.DeadlineField == "" {
 		return
 	}
 	if ms, err := strconv.ParseInt(req.Header.Get(c.DeadlineField), 10, 64); err == nil && ms > 0 && ms < longestDeadline {
-		sooner(x, x.Times.Started.Add(time.Duration(ms)*time.Millisecond))
+		x.ClientDeadline = x.Times.Started.Add(time.Duration(ms) * time.Millisecond)
+		sooner(x, x.ClientDeadline)
 	}
 	if !x.Deadline.IsZero() {
 		// The origin is told what is left. A time that is over is never sent.
 		req.Header.Set(c.DeadlineField, strconv.FormatInt(max(time.Until(x.Deadline).Milliseconds(), 1), 10))
 	}
+}
+
+// began is when a try begins, as an offset from the exchange. The first one begins with it: the
+// clock need not be read.
+func began(x *message.Exchange) time.Duration {
+	if x.Facts.Tries > 0 || x.Times.Connected > 0 {
+		return time.Since(x.Times.Started)
+	}
+	return 0
 }
 
 // longestDeadline is what a client may ask for in milliseconds: a day. More is no deadline.

@@ -66,28 +66,9 @@ func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp 
 	return e, u.timedTry(x, e, leave, req, resp), nil
 }
 
-// drop gives up an answer that is not good enough. What is there of its body is
-// read, so that its connection can be used again; more is not waited for.
-func drop(resp *message.Response) {
-	if body, ok := resp.Body.(message.Ready); ok {
-		for dropped := 0; dropped < http1.UnreadBody && body.Ready(); {
-			chunk, err := resp.Body.Next()
-			if err != nil {
-				break
-			}
-			dropped += len(chunk)
-		}
-	}
-	resp.CloseBody()
-	resp.Reset()
-}
-
 // timedTry asks one endpoint, within the time of one try, and has it judged.
 func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req *message.Request, resp *message.Response) *http1.Failure {
-	var began time.Duration // the first try begins with the exchange
-	if x.Facts.Tries > 0 || x.Times.Connected > 0 {
-		began = time.Since(x.Times.Started)
-	}
+	began := began(x)
 	returned := false
 	defer u.panicked(e, leave, &returned)
 	whole, measurable := x.Deadline, measurable(req)
