@@ -70,6 +70,7 @@ type Upstream struct {
 	Endpoints   []Endpoint   `json:"endpoints"`
 	Discovery   *Discovery   `json:"discovery,omitempty"`
 	Concurrency *Concurrency `json:"concurrency,omitempty"`
+	Breaker     *Breaker     `json:"breaker,omitempty"` // of all endpoints together
 }
 
 // Concurrency is how busy an upstream with a limit is.
@@ -102,8 +103,17 @@ type Discovery struct {
 // Endpoint is one origin.
 type Endpoint struct {
 	Address string `json:"address"`
-	// State is healthy, or why the endpoint gets no requests: unhealthy, ejected.
-	State    string `json:"state"`
+	// State is healthy, or why the endpoint gets no requests: unhealthy, ejected. Illnesses are
+	// all reasons for that, and Since is when they became so.
+	State     string    `json:"state"`
+	Illnesses []string  `json:"illnesses,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	// Check is the last active check, absent before the first.
+	Check *Check `json:"check,omitempty"`
+	// Ejection and Breaker are absent where the upstream has none.
+	Ejection *Ejection `json:"ejection,omitempty"`
+	Breaker  *Breaker  `json:"breaker,omitempty"`
+
 	Weight   int    `json:"weight"`
 	Priority int    `json:"priority"`
 	Zone     string `json:"zone,omitempty"`
@@ -112,4 +122,33 @@ type Endpoint struct {
 	Idle int `json:"idle"`
 	// Active counts exchanges that are under way.
 	Active int64 `json:"active"`
+}
+
+// Check is one look at whether an endpoint is well.
+type Check struct {
+	At     time.Time `json:"at"`
+	Result string    `json:"result"` // good or bad
+	Detail string    `json:"detail,omitempty"`
+}
+
+// Ejection is what is known of an endpoint's ejections.
+type Ejection struct {
+	Count int `json:"count"` // so far
+	// Reason is that of the last one. Until is when the endpoint may return, where it is out.
+	Reason string    `json:"reason,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+}
+
+// Breaker is what a breaker does.
+type Breaker struct {
+	State string `json:"state"` // closed, open or half_open
+	// Until is when an open one lets a probe through.
+	Until time.Time `json:"until,omitzero"`
+	// Outcomes are the tries in the window, with Failures and Slow ones among them.
+	Outcomes int64 `json:"outcomes"`
+	Failures int64 `json:"failures"`
+	Slow     int64 `json:"slow"`
+	// Opened is how often it has opened, Refused how many tries it has not let through.
+	Opened  int64 `json:"opened"`
+	Refused int64 `json:"refused"`
 }

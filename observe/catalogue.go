@@ -10,6 +10,9 @@ const (
 	maxListeners = 100
 	maxProblems  = 200
 	maxFloods    = 20 // kinds, over all protocols
+
+	maxEndpoints      = 10_000 // of all upstreams
+	maxEndpointsOfOne = 1000   // of one upstream
 )
 
 // The bounds of the first buckets. With 17 bounds, each twice the one before, an
@@ -86,8 +89,23 @@ var (
 		Help: "Connections to origins that could not be opened."}
 	upstreamFirstByte = Metric{Name: "sluice_upstream_first_byte_duration_seconds", Kind: KindHistogram, Labels: []string{"upstream"}, Limit: maxUpstreams + 1, Smallest: smallestExchange,
 		Help: "Time from sending a request to an origin to the complete head of its answer."}
-	upstreamConnections = Metric{Name: "sluice_upstream_connections", Kind: KindGauge, Labels: []string{"upstream", "endpoint", "state"}, Limit: 10_000,
-		Help: "Connections to origins by endpoint; active ones carry a request, idle ones wait in the pool."}
+	upstreamConnections = Metric{Name: "sluice_upstream_connections", Kind: KindGauge, Labels: []string{"upstream", "endpoint", "state"}, Limit: 2 * (maxEndpoints + maxUpstreams + 1),
+		Help: "Connections to origins by endpoint; active ones carry a request, idle ones wait in the pool. Those past the first 1,000 endpoints of an upstream count under other."}
+
+	upstreamEndpoints = Metric{Name: "sluice_upstream_endpoints", Kind: KindGauge, Labels: []string{"upstream", "state"}, Limit: (maxUpstreams + 1) * len(endpointStates),
+		Help: "Endpoints of an upstream: healthy ones, and those that get no requests because checks say so (unhealthy) or because of their answers (ejected)."}
+	upstreamEndpointHealthy = Metric{Name: "sluice_upstream_endpoint_healthy", Kind: KindGauge, Labels: []string{"upstream", "endpoint"}, Limit: maxEndpoints + maxUpstreams + 1,
+		Help: "1 where an endpoint is healthy, else 0. Past the first 1,000 of an upstream the endpoint is other, and the value the number of healthy ones."}
+	upstreamHealthChecks = Metric{Name: "sluice_upstream_health_checks_total", Kind: KindCounter, Labels: []string{"upstream", "result"}, Limit: (maxUpstreams + 1) * len(checkResults),
+		Help: "Active checks of endpoints, by what they found: good or bad."}
+	upstreamEjections = Metric{Name: "sluice_upstream_ejections_total", Kind: KindCounter, Labels: []string{"upstream", "reason"}, Limit: (maxUpstreams + 1) * len(ejectionReasons),
+		Help: "Ejections of endpoints, by reason."}
+	upstreamBreakerState = Metric{Name: "sluice_upstream_breaker_state", Kind: KindGauge, Labels: []string{"upstream", "endpoint"}, Limit: maxEndpoints + 2*(maxUpstreams+1),
+		Help: "What a breaker does: 0 where it is closed, 1 half-open, 2 open. That of the upstream as a whole has no endpoint; past the first 1,000 of an upstream the endpoint is other, and the value that of the worst."}
+	upstreamBreakerOpened = Metric{Name: "sluice_upstream_breaker_opened_total", Kind: KindCounter, Labels: []string{"upstream", "scope"}, Limit: (maxUpstreams + 1) * len(breakerScopes),
+		Help: "How often breakers have opened, again after a probe included: those of endpoints, and the upstream's."}
+	upstreamBreakerRefused = Metric{Name: "sluice_upstream_breaker_refused_total", Kind: KindCounter, Labels: []string{"upstream", "scope"}, Limit: (maxUpstreams + 1) * len(breakerScopes),
+		Help: "Tries that breakers have refused. After the refusal of an endpoint's another endpoint is asked, if there is one."}
 
 	upstreamConcurrency = Metric{Name: "sluice_upstream_concurrency", Kind: KindGauge, Labels: []string{"upstream", "state"}, Limit: (maxUpstreams + 1) * 3,
 		Help: "Requests that wait for an answer of an upstream with a limit of them: the limit, active ones, and those that wait for their turn."}
@@ -137,7 +155,9 @@ func Catalogue() []Metric {
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads, handovers,
 		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, listenerFloods, listenerResets, certificateLeft, certificateProblems,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
-		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods, discoveryUpdates, discoveryFaults, discoveryAge, upstreamConcurrency, upstreamShed,
+		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods,
+		upstreamEndpoints, upstreamEndpointHealthy, upstreamHealthChecks, upstreamEjections, upstreamBreakerState, upstreamBreakerOpened, upstreamBreakerRefused,
+		discoveryUpdates, discoveryFaults, discoveryAge, upstreamConcurrency, upstreamShed,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,
 		processCPU, processResident, processFDs, processMaxFDs, processStart,
 		goGoroutines, goHeap, goMemory, goGCCycles,

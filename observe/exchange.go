@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-gateway/sluice/internal/meter"
@@ -78,6 +79,10 @@ type UpstreamMetrics struct {
 	connect         *meter.Histogram
 	connectFailures *meter.Counter
 	firstByte       *meter.Histogram
+
+	registry *Registry
+	upstream string // the value of the label
+	watch    atomic.Pointer[watchMetrics]
 }
 
 func newUpstreamMetrics(r *Registry, upstream string) *UpstreamMetrics {
@@ -86,6 +91,8 @@ func newUpstreamMetrics(r *Registry, upstream string) *UpstreamMetrics {
 		connect:         r.histogram(&upstreamConnect, upstream),
 		connectFailures: r.counter(&upstreamConnectFailures, upstream),
 		firstByte:       r.histogram(&upstreamFirstByte, upstream),
+		registry:        r,
+		upstream:        upstream,
 	}
 	for class, status := range statusLabels {
 		m.requests[class] = r.counter(&upstreamRequests, upstream, status)
@@ -98,6 +105,7 @@ func removeUpstreamMetrics(r *Registry, upstream string) {
 	r.remove(&upstreamConnect, upstream)
 	r.remove(&upstreamConnectFailures, upstream)
 	r.remove(&upstreamFirstByte, upstream)
+	removeWatchMetrics(r, upstream)
 	for _, status := range statusLabels {
 		r.remove(&upstreamRequests, upstream, status)
 	}

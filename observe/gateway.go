@@ -152,17 +152,6 @@ func (g *Gateway) Listener(name string) *ListenerMetrics {
 // Policy returns the handles of a kind of policy.
 func (g *Gateway) Policy(kind string) *PolicyMetrics { return newPolicyMetrics(g.registry, kind) }
 
-// Connections says who knows the connections to origins. read is called on the
-// goroutine that writes the metrics out and emits each endpoint once.
-func (g *Gateway) Connections(read func(emit func(upstream, endpoint string, active, idle int64))) {
-	g.registry.collector(&upstreamConnections, func(emit func(float64, ...string)) {
-		read(func(upstream, endpoint string, active, idle int64) {
-			emit(float64(active), upstream, endpoint, "active")
-			emit(float64(idle), upstream, endpoint, "idle")
-		})
-	})
-}
-
 // Discovery is how one upstream's source of endpoints does.
 type Discovery struct {
 	Upstream        string

@@ -55,7 +55,17 @@ func fill(r *Registry) *Gateway {
 	l.Closed(2)
 	l.Refused()
 	g.Policy("rate_limit").Faults.Add(0, 1)
-	g.Connections(func(emit func(string, string, int64, int64)) { emit("orders", "10.0.0.7:8080", 3, 4) })
+	u.Watch(true, true, true)
+	u.Checked(true)
+	u.Ejected("latency")
+	u.BreakerOpened(false)
+	u.BreakerRefused(6, true)
+	g.UpstreamStates(func() []UpstreamState {
+		return []UpstreamState{{Upstream: "orders", Breaker: BreakerHalfOpen, Endpoints: []EndpointState{
+			{Address: "10.0.0.7:8080", Active: 3, Idle: 4, State: "healthy", Breaker: BreakerClosed},
+			{Address: "10.0.0.8:8080", State: "ejected", Breaker: BreakerOpen},
+		}}}
+	})
 	r.counter(&accessLogDropped, "queue_full")
 	return g
 }
@@ -97,6 +107,20 @@ func TestGatewayMetrics(t *testing.T) {
 		`sluice_upstream_first_byte_duration_seconds_sum{upstream="orders"} 0.001` + "\n",
 		`sluice_upstream_connections{upstream="orders",endpoint="10.0.0.7:8080",state="active"} 3` + "\n",
 		`sluice_upstream_connections{upstream="orders",endpoint="10.0.0.7:8080",state="idle"} 4` + "\n",
+		`sluice_upstream_endpoints{upstream="orders",state="healthy"} 1` + "\n",
+		`sluice_upstream_endpoints{upstream="orders",state="unhealthy"} 0` + "\n",
+		`sluice_upstream_endpoints{upstream="orders",state="ejected"} 1` + "\n",
+		`sluice_upstream_endpoint_healthy{upstream="orders",endpoint="10.0.0.7:8080"} 1` + "\n",
+		`sluice_upstream_endpoint_healthy{upstream="orders",endpoint="10.0.0.8:8080"} 0` + "\n",
+		`sluice_upstream_breaker_state{upstream="orders",endpoint=""} 1` + "\n",
+		`sluice_upstream_breaker_state{upstream="orders",endpoint="10.0.0.7:8080"} 0` + "\n",
+		`sluice_upstream_breaker_state{upstream="orders",endpoint="10.0.0.8:8080"} 2` + "\n",
+		`sluice_upstream_health_checks_total{upstream="orders",result="good"} 1` + "\n",
+		`sluice_upstream_health_checks_total{upstream="orders",result="bad"} 0` + "\n",
+		`sluice_upstream_ejections_total{upstream="orders",reason="latency"} 1` + "\n",
+		`sluice_upstream_ejections_total{upstream="orders",reason="success_rate"} 0` + "\n",
+		`sluice_upstream_breaker_opened_total{upstream="orders",scope="upstream"} 1` + "\n",
+		`sluice_upstream_breaker_refused_total{upstream="orders",scope="endpoint"} 1` + "\n",
 		`sluice_listener_connections{listener="web"} 1` + "\n",
 		`sluice_listener_accepted_total{listener="web"} 2` + "\n",
 		`sluice_listener_refused_total{listener="web"} 1` + "\n",

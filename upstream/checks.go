@@ -110,6 +110,7 @@ func (c *checks) inTurn(ctx context.Context, e *Endpoint) error {
 // conclude draws the conclusion from answers in a row. What changes is logged once.
 func (c *checks) conclude(e *Endpoint, err error, good, bad int) {
 	u := c.upstream
+	u.metrics.Checked(err == nil)
 	e.checked.Store(&checkResult{at: time.Now(), err: err})
 	switch {
 	case bad == c.health.Unhealthy && u.Mark(e, Unhealthy, true):
@@ -134,13 +135,4 @@ func (c *checks) pause() time.Duration {
 type checkResult struct {
 	at  time.Time
 	err error
-}
-
-// LastCheck is when the endpoint was last asked whether it is well, and what was wrong; the
-// zero time where it was not asked.
-func (e *Endpoint) LastCheck() (time.Time, error) {
-	if r := e.checked.Load(); r != nil {
-		return r.at, r.err
-	}
-	return time.Time{}, nil
 }

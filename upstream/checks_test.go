@@ -83,8 +83,11 @@ func TestThresholds(t *testing.T) {
 		if got := shares(u, hint{}); got != "b10" {
 			t.Errorf("the requests go to %s", got)
 		}
-		if at, err := a.LastCheck(); at.IsZero() || err == nil {
-			t.Errorf("the last check was at %v, with %v", at, err)
+		if h := a.Health(0); h.Checked.IsZero() || h.CheckError == nil {
+			t.Errorf("the last check: %+v", h)
+		}
+		if n := u.metrics.(*counts); n.bad.Load() < 6 || n.good.Load() == 0 || int(n.good.Load()+n.bad.Load()) != p.times("a")+p.times("b") {
+			t.Errorf("%d good and %d bad checks are counted of %d", n.good.Load(), n.bad.Load(), p.times("a")+p.times("b"))
 		}
 		p.set("a", false)
 		time.Sleep(10 * time.Second)

@@ -3,6 +3,7 @@ package upstream
 import (
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
@@ -27,6 +28,8 @@ type Endpoint struct {
 	gone   atomic.Bool   // it was taken out: whoever belongs to it goes elsewhere
 	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
 
+	since atomic.Int64 // when ill has become what it is, in milliseconds of Unix time
+
 	checked atomic.Pointer[checkResult] // the last one; nil before the first
 	breaker *breaker.Breaker            // nil without
 	latency peakewma.Latency            // with PeakEWMA
@@ -49,6 +52,7 @@ const (
 func newEndpoint(u *Upstream, c EndpointConfig) *Endpoint {
 	e := &Endpoint{address: c.Address, weight: max(c.Weight, 1), zone: c.Zone, priority: c.Priority, secure: c.Secure}
 	e.tokens = u.adhesive.tokens(c.Address)
+	e.since.Store(time.Now().UnixMilli())
 	e.pool.init(u, e)
 	if u.outliers != nil {
 		e.member = u.outliers.Join(e.address, message.Clock())
@@ -76,17 +80,6 @@ func (e *Endpoint) Priority() int { return e.priority }
 
 // Active is the number of exchanges under way.
 func (e *Endpoint) Active() int64 { return e.active.Load() }
-
-// State is "healthy", or why the endpoint is passed over.
-func (e *Endpoint) State() string {
-	switch ill := Illness(e.ill.Load()); {
-	case ill&Unhealthy != 0:
-		return "unhealthy"
-	case ill&Ejected != 0:
-		return "ejected"
-	}
-	return "healthy"
-}
 
 // Connections tells how many connections are open, and how many of them idle.
 func (e *Endpoint) Connections() (open, idle int) {

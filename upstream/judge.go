@@ -22,6 +22,7 @@ func (u *Upstream) permitted(x *message.Exchange, resp *message.Response, now in
 	if u.breaker != nil {
 		d := u.breaker.Allow(now)
 		if !d.OK {
+			u.metrics.BreakerRefused(x.Shard, false)
 			return nil, p, broken(resp, d.RetryAfter)
 		}
 		p.upstream = d.Probe
@@ -42,6 +43,7 @@ func (u *Upstream) permitted(x *message.Exchange, resp *message.Response, now in
 			p.endpoint = d.Probe
 			return e, p, nil
 		}
+		u.metrics.BreakerRefused(x.Shard, true)
 		if wait == 0 || d.RetryAfter < wait {
 			wait = d.RetryAfter
 		}
@@ -133,7 +135,10 @@ func (u *Upstream) newBreaker(endpoint string) *breaker.Breaker {
 		if change.To == breaker.HalfOpen {
 			return // It follows from the open time.
 		}
-		logger.Warn("breaker", "state", change.To.String(), "reason", change.Reason.String(), "for", change.OpenFor,
+		if change.To == breaker.Open {
+			u.metrics.BreakerOpened(endpoint != "")
+		}
+		logger.Warn("breaker", "state", change.To.String(), "reason", change.Reason.String(), "for", change.OpenFor.String(),
 			"outcomes", change.Outcomes, "failures", change.Failures, "slow", change.Slow)
 	}
 	return breaker.New(c, shards)
@@ -149,7 +154,8 @@ func (u *Upstream) newOutliers() *outlier.Set {
 			}
 		}
 		if change.Out {
-			u.logger.Warn("endpoint ejected", "endpoint", change.Member.Name(), "reason", change.Reason.String(), "for", change.For,
+			u.metrics.Ejected(change.Reason.String())
+			u.logger.Warn("endpoint ejected", "endpoint", change.Member.Name(), "reason", change.Reason.String(), "for", change.For.String(),
 				"value", change.Value, "bound", change.Bound)
 			return
 		}

@@ -193,13 +193,27 @@ type ready struct{ streaming }
 func (b *ready) Ready() bool { return true }
 
 // counts are the metrics of an upstream.
-type counts struct{ answered, unanswered, retried, connected, failed atomic.Int64 }
+type counts struct {
+	answered, unanswered, retried, connected, failed atomic.Int64
+	good, bad, ejected, opened, refused              atomic.Int64
+}
 
 func (c *counts) Answered(uint32, int, time.Duration) { c.answered.Add(1) }
 func (c *counts) Unanswered(uint32)                   { c.unanswered.Add(1) }
 func (c *counts) Retried(uint32)                      { c.retried.Add(1) }
 func (c *counts) Connected(uint32, time.Duration)     { c.connected.Add(1) }
 func (c *counts) ConnectFailed(uint32)                { c.failed.Add(1) }
+func (c *counts) Watch(bool, bool, bool)              {}
+func (c *counts) Checked(good bool) {
+	if good {
+		c.good.Add(1)
+	} else {
+		c.bad.Add(1)
+	}
+}
+func (c *counts) Ejected(string)              { c.ejected.Add(1) }
+func (c *counts) BreakerOpened(bool)          { c.opened.Add(1) }
+func (c *counts) BreakerRefused(uint32, bool) { c.refused.Add(1) }
 
 func to(addresses ...string) Config {
 	c := Config{Name: "orders"}

@@ -95,14 +95,14 @@ func TestBadCookies(t *testing.T) {
 	old := sticky.DeriveKey([]byte("a secret of old times"), "orders")
 	key := u.config.Sticky.Keys[0]
 	for name, value := range map[string]string{
-		"of another upstream":   other.Token(a.address).String(),
-		"of an old key":         old.Token(a.address).String(),
-		"of nobody":             key.Token("10.0.0.1:80").String(),
-		"empty":                 "",
-		"long":                  strings.Repeat("A", 8000),
-		"the address in clear":  a.address,
-		"strange":               "%00\x80;",
-		"right but for its end": key.Token(a.address).String()[:31] + "-",
+		"of another upstream":  other.Token(a.address).String(),
+		"of an old key":        old.Token(a.address).String(),
+		"of nobody":            key.Token("10.0.0.1:80").String(),
+		"empty":                "",
+		"long":                 strings.Repeat("A", 8000),
+		"the address in clear": a.address,
+		"strange":              "%00\x80;",
+		"without its end":      key.Token(a.address).String()[:31],
 	} {
 		body, set := asks(t, u, "s="+value)
 		if body != "a" && body != "b" || set == "" {

@@ -149,6 +149,14 @@ type Metrics interface {
 	Retried(shard uint32)
 	Connected(shard uint32, took time.Duration)
 	ConnectFailed(shard uint32)
+
+	// Watch is told what watches the endpoints before anything of that is counted.
+	Watch(checks, ejections, breakers bool)
+	Checked(good bool)
+	Ejected(reason string) // of package outlier
+	// Of the upstream's breaker, or of an endpoint's.
+	BreakerOpened(endpoint bool)
+	BreakerRefused(shard uint32, endpoint bool)
 }
 
 // Upstream is a set of endpoints that do the same. It is used by many goroutines.
@@ -187,6 +195,7 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, replaced: make(chan struct{}, 1), logger: logger.With("upstream", config.Name)}
+	metrics.Watch(config.Health != nil, config.Ejection != nil, config.Breaker != nil)
 	u.budget = retry.NewBudget(u.config.Retry.Budget)
 	if u.config.Balance == ConsistentHash {
 		u.hashKey = u.config.Hash.parseKey()
@@ -312,6 +321,7 @@ func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 		e.began.Store(message.Clock())
 	}
 	e.ill.Store(after)
+	e.since.Store(time.Now().UnixMilli())
 	u.choose(u.Endpoints(), u.chosen.Load().tokens)
 	return true
 }

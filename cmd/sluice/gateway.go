@@ -56,7 +56,7 @@ func newGateway(logger *slog.Logger) *gateway {
 		Metrics:  g.registry,
 		Logger:   logger,
 	})
-	g.metrics.Connections(g.eachEndpoint)
+	g.metrics.UpstreamStates(g.upstreamStates)
 	g.metrics.Floods(g.sockets.Floods, g.sockets.Resets)
 	g.metrics.UpstreamFloods(g.upstreamFloods)
 	g.metrics.Discoveries(g.discoveries)

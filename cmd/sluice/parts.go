@@ -150,13 +150,7 @@ func (g *gateway) status() admin.Status {
 	s.Routes = len(applied.Snapshot.Routes)
 	for _, u := range applied.Upstreams {
 		shown := admin.Upstream{Name: u.Name()}
-		for _, e := range u.Endpoints() {
-			open, idle := e.Connections()
-			shown.Endpoints = append(shown.Endpoints, admin.Endpoint{
-				Address: e.Address(), State: e.State(), Weight: e.Weight(), Priority: e.Priority(), Zone: e.Zone(),
-				Open: open, Idle: idle, Active: e.Active(),
-			})
-		}
+		showHealth(&shown, u)
 		if d, ok := u.Discovered(); ok {
 			shown.Discovery = &admin.Discovery{
 				Source: d.Source, Updates: d.Updates, Faults: d.Faults, LastGood: d.Good, Failing: d.Failing, LastFault: d.Fault, LastFaultAt: d.FaultAt,
@@ -213,23 +207,4 @@ func (g *gateway) loads() (all []observe.Load) {
 		}
 	}
 	return all
-}
-
-// eachEndpoint feeds the metric of connections to origins.
-func (g *gateway) eachEndpoint(emit func(upstream, endpoint string, active, idle int64)) {
-	applied := g.applied.Load()
-	if applied == nil {
-		return
-	}
-	for _, u := range applied.Upstreams {
-		seen := map[string]bool{}
-		for _, e := range u.Endpoints() {
-			if seen[e.Address()] {
-				continue
-			}
-			seen[e.Address()] = true
-			open, idle := e.Connections()
-			emit(u.Name(), e.Address(), int64(open-idle), int64(idle))
-		}
-	}
 }

@@ -32,6 +32,11 @@ func (counts) Unanswered(uint32)                   {}
 func (counts) Retried(uint32)                      {}
 func (counts) Connected(uint32, time.Duration)     {}
 func (counts) ConnectFailed(uint32)                {}
+func (counts) Watch(bool, bool, bool)              {}
+func (counts) Checked(bool)                        {}
+func (counts) Ejected(string)                      {}
+func (counts) BreakerOpened(bool)                  {}
+func (counts) BreakerRefused(uint32, bool)         {}
 
 // origin stops where the path says, and tells of it.
 type origin struct {

@@ -338,6 +338,10 @@ type View struct {
 	Opened, Refused          int64         // since the beginning
 }
 
+// State is what the breaker does at the moment. An open one whose time is over stays open until
+// somebody asks.
+func (b *Breaker) State() State { return State(b.state.Load()) }
+
 // View is for status and metrics.
 func (b *Breaker) View(now int64) View {
 	v := View{

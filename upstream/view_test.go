@@ -1,0 +1,120 @@
+package upstream
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/breaker"
+	"github.com/sluice-gateway/sluice/upstream/outlier"
+)
+
+// logLines is what an upstream writes.
+type logLines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// lines counts those that have all the words.
+func (l *logLines) lines(words ...string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+lines:
+	for line := range strings.Lines(l.text.String()) {
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue lines
+			}
+		}
+		n++
+	}
+	return n
+}
+
+// logged is an upstream with a log.
+func logged(t *testing.T, c Config) (*Upstream, *counts, *logLines) {
+	t.Helper()
+	n, l := &counts{}, &logLines{}
+	u := New(c, n, slog.New(slog.NewTextHandler(l, nil)))
+	t.Cleanup(func() { _ = u.Close() })
+	return u, n, l
+}
+
+func broken500() int { return 500 }
+
+// TestEjectionIsTold: in the view, the metrics and, once, the log.
+func TestEjectionIsTold(t *testing.T) {
+	t.Parallel()
+	a, b := calledOrigin(t, "a", broken500), calledOrigin(t, "b", well)
+	c := to(a.address, b.address)
+	c.Ejection = &outlier.Config{Consecutive: 2, Base: time.Hour}
+	u, n, l := logged(t, c)
+	for range 10 {
+		_, _ = asks(t, u)
+	}
+	ill, well := u.Endpoints()[0], u.Endpoints()[1]
+	h := ill.Health(message.Clock())
+	if h.State != "ejected" || len(h.Illnesses) != 1 || time.Since(h.Since) > time.Minute || h.Ejection.Ejections != 1 || h.Ejection.Reason != outlier.Consecutive ||
+		h.Ejection.Back < 50*time.Minute || h.Breaker != nil || !h.Checked.IsZero() {
+		t.Errorf("the one that fails: %+v", h)
+	}
+	if h := well.Health(message.Clock()); h.State != "healthy" || h.Illnesses != nil || h.Ejection.Out || h.Ejection.Ejections != 0 {
+		t.Errorf("the other: %+v", h)
+	}
+	if n.ejected.Load() != 1 || l.lines("endpoint ejected", ill.address) != 1 {
+		t.Errorf("%d ejections are counted, %d are in the log", n.ejected.Load(), l.lines("endpoint ejected", ill.address))
+	}
+	u.Mark(ill, Unhealthy, true)
+	if h := ill.Health(message.Clock()); h.State != "unhealthy" || strings.Join(h.Illnesses, " ") != "unhealthy ejected" {
+		t.Errorf("with both illnesses: %+v", h)
+	}
+}
+
+func TestBreakersAreTold(t *testing.T) {
+	t.Parallel()
+	for _, each := range []bool{false, true} {
+		a := calledOrigin(t, "a", broken500)
+		c := to(a.address)
+		c.Breaker = &breaker.Config{Volume: 2, FailureShare: 0.5, OpenFor: time.Hour, OpenMax: time.Hour}
+		c.BreakAll, c.BreakEach = !each, each
+		u, n, l := logged(t, c)
+		for range 2 {
+			_, _ = asks(t, u)
+		}
+		for range 3 {
+			x := exchange(&wire{}, "GET", nil)
+			if _, _, err := ask(u, x); err != message.UpstreamBroken {
+				t.Errorf("with an open breaker: %v", err)
+			}
+		}
+		now := message.Clock()
+		v, ok := u.Breaker(now)
+		h := u.Endpoints()[0].Health(now)
+		state, has := u.Endpoints()[0].BreakerState()
+		if ok == each || has != each || (h.Breaker != nil) != each {
+			t.Errorf("each %v: the upstream has one: %v, the endpoint: %v", each, ok, has)
+		}
+		if each {
+			v = *h.Breaker
+			if state != breaker.Open {
+				t.Errorf("the endpoint's is %v", state)
+			}
+		}
+		if v.State != breaker.Open || v.Opened != 1 || v.Refused != 3 || v.Reopens < 50*time.Minute {
+			t.Errorf("each %v: %+v", each, v)
+		}
+		if n.opened.Load() != 1 || n.refused.Load() != 3 || l.lines("msg=breaker", "state=open") != 1 {
+			t.Errorf("each %v: %d openings, %d refusals counted, %d in the log", each, n.opened.Load(), n.refused.Load(), l.lines("msg=breaker", "state=open"))
+		}
+	}
+}
