@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // Started implements message.Wire.
@@ -167,7 +168,7 @@ func (c *serverConn) sendBody(x *message.Exchange, out []byte, plan bodyPlan) er
 			return c.finishBody(body, out, plan, left)
 		}
 		if err != nil {
-			return brokenBody(err)
+			return section.BrokenBody(err)
 		}
 		if plan.length >= 0 {
 			if left -= int64(len(chunk)); left < 0 {
@@ -221,14 +222,6 @@ func (c *serverConn) finishBody(body message.Body, out []byte, plan bodyPlan, le
 		return nil
 	}
 	return c.flush(out, nil)
-}
-
-// brokenBody says who is to blame for a body that did not come to its end.
-func brokenBody(err error) error {
-	if p, ok := err.(*message.Problem); ok {
-		return p
-	}
-	return message.UpstreamBodyBroken.WithDetail(err.Error())
 }
 
 // flush writes; a client that does not read for too long is given up.

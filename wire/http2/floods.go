@@ -1,6 +1,9 @@
 package http2
 
-import "github.com/sluice-gateway/sluice/internal/meter"
+import (
+	"github.com/sluice-gateway/sluice/internal/allowance"
+	"github.com/sluice-gateway/sluice/internal/meter"
+)
 
 // Flood is a way to make work without asking for anything.
 type Flood uint8
@@ -75,9 +78,7 @@ type Counters struct {
 
 // floods is what is left of the budgets. Guarded by the lock of the link.
 type floods struct {
-	left        [FloodUnknown + 1]int32 // in halves
-	full        [FloodUnknown + 1]int32
-	filled      int64 // clock of the last time that they were filled
+	allowance.Budgets[Flood]
 	late, reads int32 // frames that our resets, and our DATA, make a peer send
 }
 
@@ -87,13 +88,7 @@ const lateFrames, mostLate = 64, 1 << 16
 func (f *floods) expectLate() { f.late = min(f.late+lateFrames, mostLate) }
 
 func (f *floods) init(limits *Floods, now int64) {
-	for kind, n := range [...]int{
-		FloodReset: limits.Resets, FloodEmptyData: limits.EmptyData, FloodPing: limits.Pings, FloodSettings: limits.Settings,
-		FloodPriority: limits.Priorities, FloodWindowUpdate: limits.WindowUpdates, FloodUnknown: limits.Unknown,
-	} {
-		f.full[kind] = int32(min(n, 1<<29)) * 2
-	}
-	f.left, f.filled = f.full, now
+	f.Init(now, limits.Resets, 0, limits.EmptyData, limits.Pings, limits.Settings, limits.Priorities, limits.WindowUpdates, limits.Unknown)
 }
 
 // expectReads pays for the window that peers give back, late, for each few KiB of DATA, twice.
@@ -105,32 +100,5 @@ func (f *floods) spend(kind Flood) bool {
 		f.reads--
 		return true
 	}
-	if f.left[kind] >= 2 {
-		f.left[kind] -= 2
-		return true
-	}
-	f.fill(clock())
-	if f.left[kind] < 2 {
-		return false
-	}
-	f.left[kind] -= 2
-	return true
-}
-
-// earn gives halves back.
-func (f *floods) earn(kind Flood, halves int32) {
-	f.left[kind] = min(f.left[kind]+halves, f.full[kind])
-}
-
-// fill gives back what time has brought.
-func (f *floods) fill(now int64) {
-	seconds := (now - f.filled) / 1e9
-	if seconds <= 0 {
-		return
-	}
-	f.filled += seconds * 1e9
-	parts := int32(min(seconds, 16))
-	for kind := range f.left {
-		f.earn(Flood(kind), max(f.full[kind]/16, 2)*parts)
-	}
+	return f.Spend(kind, 1, clock)
 }

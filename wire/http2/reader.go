@@ -450,7 +450,7 @@ func (l *link) onData(h frameHeader, payload []byte) *fault {
 			return f
 		}
 	}
-	l.floods.earn(FloodPing, 2)
+	l.floods.Earn(FloodPing, 2)
 	if in.unwanted {
 		l.credit(size)
 	} else {

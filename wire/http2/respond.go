@@ -24,44 +24,18 @@ func (s *serverStream) Respond(x *message.Exchange) error {
 		resp.CloseBody()
 		return message.Internal.WithDetail("the answer has no final status")
 	}
-	plan := planBody(x)
+	plan := section.PlanBody(x)
 	err := s.sendHead(x, plan)
-	if err == nil && plan.send {
-		err = s.sendBody(resp.Body, plan.length)
+	if err == nil && plan.Send {
+		err = s.sendBody(resp.Body, plan.Length)
 	}
 	resp.CloseBody()
 	return err
 }
 
-// bodyPlan says what is sent behind the head.
-type bodyPlan struct {
-	length int64 // to announce; -1 none
-	send   bool
-}
-
-// planBody follows RFC 9110 §6.4.1.
-func planBody(x *message.Exchange) bodyPlan {
-	resp := &x.Response
-	if message.BodyAllowed(x.Request.Method, resp.Status) {
-		if resp.Body == nil { // The head ends the stream: that says enough.
-			return bodyPlan{length: -1}
-		}
-		return bodyPlan{length: resp.Body.Length(), send: true}
-	}
-	plan := bodyPlan{length: resp.Length}
-	if resp.Body != nil {
-		plan.length = resp.Body.Length()
-		resp.CloseBody()
-	}
-	if resp.Status == 204 {
-		plan.length = -1
-	}
-	return plan
-}
-
 // sendHead puts the head of the answer into the queue; it leaves when there is nothing more to be
 // had that could go with it.
-func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
+func (s *serverStream) sendHead(x *message.Exchange, plan section.Plan) error {
 	l := s.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,12 +59,12 @@ func (s *serverStream) sendHead(x *message.Exchange, plan bodyPlan) error {
 		out = append(out, 0x0f, 33-15, byte(date.Length)) // RFC 7541 §6.2.2, with the name of entry 33.
 		out = s.conn.server.date.Append(out, x.Times.Started)
 	}
-	if plan.length >= 0 {
-		out = headerblock.AppendLength(out, plan.length)
+	if plan.Length >= 0 {
+		out = headerblock.AppendLength(out, plan.Length)
 	}
-	l.endHead(out, at, s.id, !plan.send)
+	l.endHead(out, at, s.id, !plan.Send)
 	s.bytesOut += int64(len(l.writer.out) - at)
-	if !plan.send {
+	if !plan.Send {
 		s.sentEnd()
 		l.kick()
 	}
@@ -114,7 +88,7 @@ func (s *serverStream) sendBody(body message.Body, length int64) error {
 		if err != nil {
 			s.flush()
 			s.expired = errors.Is(err, message.DeadlineExceeded)
-			return brokenBody(err)
+			return section.BrokenBody(err)
 		}
 		if length >= 0 {
 			if left -= int64(len(chunk)); left < 0 {
@@ -166,14 +140,6 @@ func (s *serverStream) writeProblem(err error) error {
 		return message.ClientTooSlow
 	}
 	return message.ClientWriteFailed
-}
-
-// brokenBody says who is to blame for a body that did not come to its end.
-func brokenBody(err error) error {
-	if p, ok := err.(*message.Problem); ok {
-		return p
-	}
-	return message.UpstreamBodyBroken.WithDetail(err.Error())
 }
 
 // sendContinue tells the client to send its body (RFC 9110 §10.1.1).

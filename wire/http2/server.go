@@ -410,7 +410,7 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 	}
 	s.counted = true
 	l.streams[id] = &s.stream
-	l.floods.earn(FloodPriority, 4)
+	l.floods.Earn(FloodPriority, 4)
 	if len(l.streams) == 1 {
 		l.idleFrom = 0
 		l.near()

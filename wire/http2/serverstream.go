@@ -100,7 +100,7 @@ func (s *serverStream) finish() {
 			l.kick()
 		}
 		if s.sendEnd {
-			l.floods.earn(FloodReset, 1)
+			l.floods.Earn(FloodReset, 1)
 		}
 	}
 	s.detach()

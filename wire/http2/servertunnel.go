@@ -36,7 +36,7 @@ func (s *serverStream) respondTunnel(x *message.Exchange) error {
 	header.Del("Sec-WebSocket-Accept")
 	header.Del("Upgrade")
 	x.Response.Status = 200
-	err := s.sendHead(x, bodyPlan{length: -1, send: true})
+	err := s.sendHead(x, section.Plan{Length: -1, Send: true})
 	x.Response.Status = 101
 	if err != nil {
 		return err

@@ -144,7 +144,7 @@ func (c *serverConn) take(qs *quic.Stream) {
 	c.next = qs.StreamID() + 4
 	c.running++
 	c.idleFrom = 0
-	c.floods.earn(FloodControl, 4)
+	c.floods.Earn(FloodControl, 4)
 	if s.next = c.first; s.next != nil {
 		s.next.prev = s
 	}
@@ -184,7 +184,7 @@ func (c *serverConn) leave(s *serverStream) {
 // spend takes from a budget, and ends the connection where nothing is left.
 func (c *serverConn) spend(kind Flood, n int32) bool {
 	c.mu.Lock()
-	ok := c.floods.spend(kind, n)
+	ok := c.floods.Spend(kind, n, clock)
 	c.mu.Unlock()
 	if !ok {
 		c.server.Counters.Floods[kind].Add(c.shard, 1)

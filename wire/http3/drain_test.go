@@ -193,30 +193,6 @@ func TestFloods(t *testing.T) {
 	})
 }
 
-// Budgets fill again with time and with what is of use.
-func TestBudgets(t *testing.T) {
-	t.Parallel()
-	var f floods
-	limits := Floods{Resets: 32}.withDefaults()
-	f.init(&limits, clock())
-	if !f.spend(FloodReset, 32) || f.spend(FloodReset, 1) {
-		t.Error("the budget is not 32")
-	}
-	f.earn(FloodReset, 1)
-	f.earn(FloodReset, 1)
-	if !f.spend(FloodReset, 1) || f.spend(FloodReset, 1) {
-		t.Error("two halves are one")
-	}
-	f.fill(f.filled + int64(3*time.Second))
-	if !f.spend(FloodReset, 6) || f.spend(FloodReset, 1) {
-		t.Error("a sixteenth a second comes back")
-	}
-	f.fill(f.filled + int64(time.Hour))
-	if !f.spend(FloodReset, 32) || f.spend(FloodReset, 1) {
-		t.Error("it fills up to what it was")
-	}
-}
-
 // A client cannot have more requests under way than the limit, and one that it has cancelled counts
 // until its exchange has ended.
 func TestCancelledRequestsCount(t *testing.T) {

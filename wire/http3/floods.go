@@ -1,6 +1,9 @@
 package http3
 
-import "github.com/sluice-gateway/sluice/internal/meter"
+import (
+	"github.com/sluice-gateway/sluice/internal/allowance"
+	"github.com/sluice-gateway/sluice/internal/meter"
+)
 
 // Flood is a way to make work without asking for anything.
 type Flood uint8
@@ -62,46 +65,9 @@ type Counters struct {
 	Early meter.Counter
 }
 
-// floods is what is left of the budgets, in halves. Guarded by the lock of the connection.
-type floods struct {
-	left, full [FloodStall]int32
-	filled     int64 // clock of the last time that they were filled
-}
+// floods is what is left of the budgets. Guarded by the lock of the connection.
+type floods struct{ allowance.Budgets[Flood] }
 
 func (f *floods) init(limits *Floods, now int64) {
-	for kind, n := range [FloodStall]int{limits.Resets, limits.EmptyData, limits.Unknown, limits.Streams, limits.Control} {
-		f.full[kind] = int32(min(n, 1<<29)) * 2
-	}
-	f.left, f.filled = f.full, now
-}
-
-// spend takes n from a budget and says whether there was as much.
-func (f *floods) spend(kind Flood, n int32) bool {
-	n = min(n, 1<<29) * 2
-	if f.left[kind] < n {
-		f.fill(clock())
-	}
-	if f.left[kind] < n {
-		return false
-	}
-	f.left[kind] -= n
-	return true
-}
-
-// earn gives halves back.
-func (f *floods) earn(kind Flood, halves int32) {
-	f.left[kind] = min(f.left[kind]+halves, f.full[kind])
-}
-
-// fill gives back what time has brought.
-func (f *floods) fill(now int64) {
-	seconds := (now - f.filled) / 1e9
-	if seconds <= 0 {
-		return
-	}
-	f.filled += seconds * 1e9
-	parts := int32(min(seconds, 16))
-	for kind := range f.left {
-		f.earn(Flood(kind), max(f.full[kind]/16, 2)*parts)
-	}
+	f.Init(now, limits.Resets, limits.EmptyData, limits.Unknown, limits.Streams, limits.Control)
 }

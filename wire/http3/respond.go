@@ -28,11 +28,11 @@ func (s *serverStream) Respond(x *message.Exchange) error {
 		s.spoil(faultGone)
 		return message.ClientWriteFailed
 	}
-	plan := planBody(x)
+	plan := section.PlanBody(x)
 	s.out = s.appendHead(s.out[:0], x, plan)
 	var err error
-	if plan.send {
-		err = s.sendBody(resp.Body, plan.length)
+	if plan.Send {
+		err = s.sendBody(resp.Body, plan.Length)
 	} else {
 		err = s.flushEnd()
 	}
@@ -40,34 +40,8 @@ func (s *serverStream) Respond(x *message.Exchange) error {
 	return err
 }
 
-// bodyPlan says what is sent behind the head.
-type bodyPlan struct {
-	length int64 // to announce; -1 none
-	send   bool
-}
-
-// planBody follows RFC 9110 §6.4.1.
-func planBody(x *message.Exchange) bodyPlan {
-	resp := &x.Response
-	if message.BodyAllowed(x.Request.Method, resp.Status) {
-		if resp.Body == nil { // The end of the stream says enough.
-			return bodyPlan{length: -1}
-		}
-		return bodyPlan{length: resp.Body.Length(), send: true}
-	}
-	plan := bodyPlan{length: resp.Length}
-	if resp.Body != nil {
-		plan.length = resp.Body.Length()
-		resp.CloseBody()
-	}
-	if resp.Status == 204 {
-		plan.length = -1
-	}
-	return plan
-}
-
 // appendHead appends the head of the answer.
-func (s *serverStream) appendHead(out []byte, x *message.Exchange, plan bodyPlan) []byte {
+func (s *serverStream) appendHead(out []byte, x *message.Exchange, plan section.Plan) []byte {
 	out, at := beginHeaders(out)
 	out = appendStatus(out, x.Response.Status)
 	hasDate := false
@@ -84,8 +58,8 @@ func (s *serverStream) appendHead(out []byte, x *message.Exchange, plan bodyPlan
 		out = append(out, nameStatic|staticDate, byte(date.Length))
 		out = s.conn.server.date.Append(out, x.Times.Started)
 	}
-	if plan.length >= 0 {
-		out = appendLength(out, plan.length)
+	if plan.Length >= 0 {
+		out = appendLength(out, plan.Length)
 	}
 	return endHeaders(out, at)
 }
@@ -139,7 +113,7 @@ func (s *serverStream) sendBody(body message.Body, length int64) error {
 		if err != nil {
 			_ = s.flush()
 			s.expired = errors.Is(err, message.DeadlineExceeded)
-			return brokenBody(err)
+			return section.BrokenBody(err)
 		}
 		if length >= 0 {
 			if left -= int64(len(chunk)); left < 0 {
@@ -181,14 +155,6 @@ func (s *serverStream) endBody(body message.Body) error {
 		s.out = endHeaders(out, at)
 	}
 	return s.flushEnd()
-}
-
-// brokenBody says who is to blame for a body that did not come to its end.
-func brokenBody(err error) error {
-	if p, ok := err.(*message.Problem); ok {
-		return p
-	}
-	return message.UpstreamBodyBroken.WithDetail(err.Error())
 }
 
 // sendContinue tells the client to send its body (RFC 9110 §10.1.1).

@@ -201,8 +201,8 @@ func (s *serverStream) finish() {
 		s.quic.CancelWrite(quic.StreamErrorCode(code))
 	} else if s.spoiled.Load() == nil {
 		c.mu.Lock()
-		c.floods.earn(FloodReset, 1)
-		c.floods.earn(FloodUnknown, 2)
+		c.floods.Earn(FloodReset, 1)
+		c.floods.Earn(FloodUnknown, 2)
 		c.mu.Unlock()
 	}
 	s.quic.ReleaseStreamCredit()

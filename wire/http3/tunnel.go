@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-gateway/sluice/internal/tunnel"
 	"github.com/sluice-gateway/sluice/internal/websocket"
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // beginTunnel makes an extended CONNECT (RFC 9220) the handshake that an HTTP/1.1 origin knows:
@@ -37,7 +38,7 @@ func (s *serverStream) respondTunnel(x *message.Exchange) error {
 	header.Del("Sec-WebSocket-Accept")
 	header.Del("Upgrade")
 	x.Response.Status = 200
-	s.out = s.appendHead(s.out[:0], x, bodyPlan{length: -1, send: true})
+	s.out = s.appendHead(s.out[:0], x, section.Plan{Length: -1, Send: true})
 	x.Response.Status = 101
 	if err := s.flush(); err != nil {
 		return err
