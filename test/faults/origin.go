@@ -79,6 +79,11 @@ func NewOrigin(workers int) (*Origin, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newOriginAt(address, workers)
+}
+
+// newOriginAt is NewOrigin at an address of its own.
+func newOriginAt(address string, workers int) (*Origin, error) {
 	o := &Origin{Address: address, well: make(chan wellness, 1)}
 	if workers > 0 {
 		o.workers = make(chan struct{}, workers)
@@ -118,6 +123,17 @@ func (o *Origin) Recover(limit time.Duration) (checks int64, ok bool) {
 	case <-time.After(limit):
 		return o.good.Load(), false
 	}
+}
+
+// asked waits until a further request comes, at most for limit, and says whether one did.
+func (o *Origin) asked(limit time.Duration) bool {
+	before := o.requests.Load()
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if o.requests.Load() > before {
+			return true
+		}
+	}
+	return false
 }
 
 // Up listens; it does nothing where that is so already.

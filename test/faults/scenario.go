@@ -101,6 +101,7 @@ func Scenarios() []Scenario {
 		{"all answer 500", allIll},
 		{"one of three flaps", flapping},
 		{"a region is lost", regionLost},
+		{"endpoints come and go by DNS", dnsChanges},
 		{"overload at 3x, no limit", overload("")},
 		{"overload at 3x, adaptive", overload("concurrency: adaptive")},
 		{"retry storm, budget of 20%", storm("20%", true)},

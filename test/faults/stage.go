@@ -12,7 +12,7 @@ import (
 	"github.com/sluice-gateway/sluice/test/rig"
 )
 
-// Stage is a gateway with one upstream, and the origins behind it.
+// Stage is a gateway, and the origins behind it.
 type Stage struct {
 	Origins []*Origin
 	Load    *Load
@@ -32,24 +32,70 @@ func NewStage(origins, workers int, settings string) (*Stage, error) {
 
 // newStage is NewStage with an origin for each of the priorities.
 func newStage(priorities []int, workers int, settings string) (*Stage, error) {
-	s := &Stage{}
-	if err := s.start(priorities, workers, settings); err != nil {
+	origins, err := newOrigins(len(priorities), workers)
+	if err != nil {
+		return nil, err
+	}
+	var urls []string
+	for i, o := range origins {
+		urls = append(urls, fmt.Sprintf(`{ url: "http://%s", priority: %d }`, o.Address, priorities[i]))
+	}
+	return startStage(origins, upstream("origins", "endpoints: ["+strings.Join(urls, ", ")+"]\n"+settings)+routeTo("origins"))
+}
+
+// newOrigins starts some.
+func newOrigins(n, workers int) ([]*Origin, error) {
+	var origins []*Origin
+	for range n {
+		o, err := NewOrigin(workers)
+		if err != nil {
+			downAll(origins)
+			return nil, err
+		}
+		origins = append(origins, o)
+	}
+	return origins, nil
+}
+
+func downAll(origins []*Origin) {
+	for _, o := range origins {
+		o.Down()
+	}
+}
+
+// upstream is the only upstream of a document, or the first one: its settings are lines of
+// YAML without indentation.
+func upstream(name, settings string) string {
+	return "upstreams:\n" + anotherUpstream(name, settings)
+}
+
+// anotherUpstream is one that follows.
+func anotherUpstream(name, settings string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  - name: %s\n", name)
+	for line := range strings.Lines(strings.TrimSpace(settings) + "\n") {
+		b.WriteString("    " + line)
+	}
+	return b.String()
+}
+
+// routeTo sends everything to one upstream.
+func routeTo(name string) string {
+	return fmt.Sprintf("routes:\n  - { name: all, match: { path: /** }, upstream: %s }\n", name)
+}
+
+// startStage starts a gateway: document is what its configuration has beside listeners. The
+// origins become the stage's.
+func startStage(origins []*Origin, document string) (*Stage, error) {
+	s := &Stage{Origins: origins}
+	if err := s.start(document); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Stage) start(priorities []int, workers int, settings string) error {
-	var urls []string
-	for _, priority := range priorities {
-		o, err := NewOrigin(workers)
-		if err != nil {
-			return err
-		}
-		s.Origins = append(s.Origins, o)
-		urls = append(urls, fmt.Sprintf(`{ url: "http://%s", priority: %d }`, o.Address, priority))
-	}
+func (s *Stage) start(document string) error {
 	web, err := rig.FreeAddress()
 	if err != nil {
 		return err
@@ -61,20 +107,11 @@ func (s *Stage) start(priorities []int, workers int, settings string) error {
 	if s.dir, err = os.MkdirTemp("", "sluice-faults-"); err != nil {
 		return err
 	}
-	var lines strings.Builder
-	for line := range strings.Lines(strings.TrimSpace(settings) + "\n") {
-		lines.WriteString("    " + line)
-	}
 	text := fmt.Sprintf(`drain: { shutdown: 1s }
 admin: { address: %q }
 listeners:
   - { name: web, address: %q }
-upstreams:
-  - name: origins
-    endpoints: [%s]
-%sroutes:
-  - { name: all, match: { path: /** }, upstream: origins }
-`, admin, web, strings.Join(urls, ", "), lines.String())
+%s`, admin, web, document)
 	file := filepath.Join(s.dir, "sluice.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
@@ -100,9 +137,7 @@ func (s *Stage) Close() {
 			s.gateway.Kill()
 		}
 	}
-	for _, o := range s.Origins {
-		o.Down()
-	}
+	downAll(s.Origins)
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir)
 	}
