@@ -33,7 +33,8 @@ const (
 	firstMeasure = int64(time.Second)            // a first guess is measured soon: it may be from an overload
 	improved     = 0.85                          // a lower limit that makes answers that much faster was worth it
 	confirmed    = 1.1                           // a measurement that is as near to the base as this confirms it
-	fallen       = 0.7                           // a limit that has become this much smaller since it was measured is doubted
+	carried      = 0.85                          // with less than this share of the throughput workers must have been idle
+	fallen       = 0.5                           // a limit that has become this much smaller since it was measured is doubted
 )
 
 // adaptive finds how much may be in flight from how long answers take.
@@ -44,13 +45,16 @@ const (
 //	limit × clamp(tolerance × base / latency, ½, 1) + √limit
 //
 // smoothed: the gradient takes away what waits at the origin beyond the tolerance,
-// √limit is the queue that is always allowed, by which the limit finds upwards. It
-// grows only while it is reached, and shrinks at once where requests are dropped.
+// √limit is the queue that is always allowed, by which the limit finds upwards; half
+// of it where answers are too slow already. It grows only while it is reached, and
+// shrinks at once where requests are dropped.
 //
 // The base follows what is seen while the limit is not reached. While it is, all
-// latencies contain some waiting, so now and then, and when the limit has fallen
-// without an explanation, the base is measured: the limit is halved as long as that
-// makes answers faster. What no longer becomes faster is the base.
+// latencies contain some waiting, so now and then, and when the limit keeps falling
+// and answers stay slow, the base is measured: the limit is halved as long as that
+// makes answers faster and does not make them fewer. To go further would cost
+// goodput and tell nothing new: where they are fewer, workers are idle, and nobody
+// waits.
 type adaptive struct {
 	config AdaptiveConfig
 
@@ -70,6 +74,7 @@ type adaptive struct {
 	measured    bool    // the base comes from a measurement
 	descent     float64 // the limit during a measurement; 0 when there is none
 	before      float64 // the latency one step higher
+	higher      float64 // the limit there
 }
 
 func newAdaptive(config AdaptiveConfig, initial int) *adaptive {
@@ -175,15 +180,21 @@ func (a *adaptive) adjust(now int64, w *seen) {
 		a.base += 0.05 * (w.latency - a.base)
 	}
 	gradient := min(max(a.config.Tolerance*a.base/w.latency, 0.5), 1)
-	target := a.current*gradient + math.Sqrt(a.current)
+	queue := math.Sqrt(a.current)
+	if gradient < 1 {
+		queue /= 2
+	}
+	target := a.current*gradient + queue
 	if target > a.current && !reached {
 		return
 	}
+	falling := target < a.current
 	if gradient < 1 {
-		target = a.current + smoothing*(target-a.current)
+		a.set(a.current + smoothing*(target-a.current))
+	} else {
+		a.set(target)
 	}
-	a.set(target)
-	if reached && a.doubtful(now) {
+	if reached && a.doubtful(now, falling) {
 		a.descent = a.current
 		a.stepDown(now, w.latency)
 	}
@@ -194,21 +205,31 @@ func (a *adaptive) set(limit float64) {
 	a.highest = max(a.highest, a.current)
 }
 
-// doubtful says that it is time to measure the base.
-func (a *adaptive) doubtful(now int64) bool {
+// doubtful says that it is time to measure the base. A limit that has fallen far and still
+// falls does not find the latency that it expects: the base may be from other days. One
+// that has fallen and stands, as after a while in which the machine was busy, is no
+// reason: each measurement costs goodput.
+func (a *adaptive) doubtful(now int64, falling bool) bool {
 	if now >= a.nextMeasure {
 		return true
 	}
-	return a.current < fallen*a.highest && now-a.lastMeasure >= max(settle, int64(20*a.latency))
+	return falling && a.current < fallen*a.highest && now-a.lastMeasure >= max(settle, int64(20*a.latency))
 }
 
 // stepDown halves the limit of a measurement. Only what begins below it counts.
 func (a *adaptive) stepDown(now int64, latency float64) {
+	a.higher = a.descent
 	a.descent = max(a.descent/2, float64(a.config.Min))
 	a.before = latency
 	// Of what begins now the quickest ends first, and would speak for all.
 	a.settled.Store(now + int64(2*latency))
 	a.from.Store(now)
+}
+
+// carries says whether as much was answered as one step higher, by Little's law: the
+// throughput is what is in flight over the latency.
+func (a *adaptive) carries(w *seen) bool {
+	return a.descent/w.latency >= carried*a.higher/a.before
 }
 
 // descend judges one step of a measurement.
@@ -217,9 +238,12 @@ func (a *adaptive) descend(now int64, w *seen) {
 	case w.dropped || w.latency == 0: // This is no time to measure anything.
 	case a.measured && w.latency <= a.base*confirmed && w.latency >= a.base/confirmed:
 		a.base += 0.3 * (w.latency - a.base)
-	case w.latency < improved*a.before && a.descent > float64(a.config.Min):
+	case w.latency < improved*a.before && a.descent > float64(a.config.Min) && a.carries(w):
 		a.stepDown(now, w.latency)
 		return
+	case w.latency < improved*a.before:
+		a.base = w.latency
+		a.measured = true
 	default:
 		a.base = min(w.latency, (w.latency+a.before)/2)
 		a.measured = true

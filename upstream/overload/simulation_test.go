@@ -66,9 +66,10 @@ type simulation struct {
 	backlog []*job // at the origin
 	waiting []waiting
 
-	again    bool  // who has an answer asks again
-	patience int64 // how long a client waits; 0 is for ever
-	from, to int64 // what arrives then is counted
+	delay    func(at int64) int64 // of an event, because the machine stands still; nil: none
+	again    bool                 // who has an answer asks again
+	patience int64                // how long a client waits; 0 is for ever
+	from, to int64                // what arrives then is counted
 	offered  int
 	done     []int64 // latencies of what was answered in time
 	byLevel  [Levels]struct{ offered, done int }
@@ -86,6 +87,13 @@ func (s *simulation) at(at int64, do func(now int64)) {
 func (s *simulation) run(until int64) {
 	for len(s.events) > 0 && s.events[0].at <= until {
 		e := heap.Pop(&s.events).(event)
+		if s.delay != nil {
+			if later := s.delay(e.at); later > e.at {
+				e.at = later
+				heap.Push(&s.events, e)
+				continue
+			}
+		}
 		e.do(e.at)
 	}
 }
