@@ -71,6 +71,23 @@ type Upstream struct {
 	Discovery   *Discovery   `json:"discovery,omitempty"`
 	Concurrency *Concurrency `json:"concurrency,omitempty"`
 	Breaker     *Breaker     `json:"breaker,omitempty"` // of all endpoints together
+	Members     []Member     `json:"members,omitempty"` // of an upstream that is made of others, level by level
+}
+
+// Member is an upstream that is a part of another one, and how it does there.
+type Member struct {
+	Upstream string `json:"upstream"`
+	Priority int    `json:"priority"`
+	Weight   int    `json:"weight"`
+	// State is serving, full, left or returning; Words say it with what follows from it.
+	State string `json:"state"`
+	Words string `json:"words"`
+	// Since the beginning: the requests that it got, those of them that spilled to it and that
+	// failed, and how often it was passed over because it had no room.
+	Requests   int64 `json:"requests"`
+	Spilled    int64 `json:"spilled"`
+	Failures   int64 `json:"failures"`
+	PassedOver int64 `json:"passed_over"`
 }
 
 // Concurrency is how busy an upstream with a limit is.

@@ -82,13 +82,15 @@ type Result struct {
 	Snapshot  *engine.Snapshot
 	Listeners []listen.Spec
 	Upstreams []*upstream.Upstream
-	Rollouts  []target.Rollout // in the order of their routes
+	Rollouts  []target.Rollout  // in the order of their routes
+	Groups    []*upstream.Group // upstreams that are made of others
 	// Warnings are no errors, but somebody should know: routes that can never win.
 	Warnings config.Problems
 	// Reused and Built count routes.
 	Reused, Built int
 
 	upstreams map[string]*sharedUpstream
+	groups    map[string]*upstream.Group
 	owned     []*sharedRoute // one for each entry of the document
 	top       *topLevel
 
@@ -134,6 +136,7 @@ func (c *Compiler) compile(doc *config.Document, pace func(), dry bool) (*Result
 			number:    c.number,
 			Document:  doc,
 			upstreams: map[string]*sharedUpstream{},
+			groups:    map[string]*upstream.Group{},
 			owned:     make([]*sharedRoute, 0, len(doc.Routes)),
 		},
 	}

@@ -27,6 +27,13 @@ func dump(r *Result) string {
 		}
 		b.WriteByte('\n')
 	}
+	for _, g := range r.Groups {
+		c := g.Config()
+		fmt.Fprintf(&b, "upstream %s of others, at least %v well, request %v, deadline %q, failover %+v\n", c.Name, c.MinimumWell, c.RequestTimeout, c.DeadlineField, c.Failover)
+		for _, m := range c.Members {
+			fmt.Fprintf(&b, "  member %s: level %d, weight %d, share %v, capacity %+v\n", m.Name, m.Priority, m.Weight, m.Share, m.Capacity)
+		}
+	}
 	if len(r.Snapshot.Edge) > 0 {
 		fmt.Fprintf(&b, "before matching:%s\n", steps(r.Snapshot.Edge))
 	}

@@ -18,7 +18,7 @@ type sharedRoute struct {
 	from      *config.Route
 	route     engine.Route
 	rule      route.Rule
-	upstreams []*sharedUpstream
+	upstreams []target.RoundTripper
 	closers   []func() error // of its policies
 	rollouts  []target.Rollout
 	vouched   []string
@@ -113,7 +113,7 @@ func (b *build) earlierRoutes() []*sharedRoute {
 // unchanged says whether the upstreams of a compiled route are still the same.
 func (b *build) unchanged(r *sharedRoute) bool {
 	for _, u := range r.upstreams {
-		if b.result.upstreams[u.Name()] != u {
+		if b.result.origin(u.Name()) != u {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,9 @@ type sharedUpstream struct {
 // them their connections stay.
 func (b *build) upstreams() {
 	for _, item := range b.doc.Upstreams {
+		if len(item.Value.Members) > 0 {
+			continue
+		}
 		shared := b.reuseUpstream(item.Value)
 		if shared == nil {
 			if _, err := template.Parse(item.Value.Balance.Key, template.Use{}); err != nil {
@@ -58,6 +62,7 @@ func (b *build) upstreams() {
 		b.result.Upstreams = append(b.result.Upstreams, shared.Upstream)
 		b.pace()
 	}
+	b.groups()
 }
 
 // secure loads what an upstream with https endpoints needs.
@@ -331,17 +336,13 @@ var proxyVersions = map[string]int{"off": 0, "v1": 1, "v2": 2}
 // finder gives targets the upstreams that they name, and remembers which.
 type finder struct {
 	build *build
-	found []*sharedUpstream
+	found []target.RoundTripper
 }
 
 func (f *finder) find(name string) (target.RoundTripper, error) {
-	if u, ok := f.build.result.upstreams[name]; ok {
+	if u := f.build.result.origin(name); u != nil {
 		f.found = append(f.found, u)
 		return u, nil
 	}
-	known := make([]string, 0, len(f.build.result.upstreams))
-	for _, item := range f.build.doc.Upstreams {
-		known = append(known, item.Value.Name.Value)
-	}
-	return nil, fmt.Errorf("there is no upstream %q%s", name, config.Meant(name, known, "upstreams"))
+	return nil, errors.New(f.build.unknown(name))
 }

@@ -232,6 +232,8 @@ type Upstream struct {
 	Name           Text                        `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
 	Endpoints      unit.List[traffic.Endpoint] `min:"1" max:"10000" doc:"The origins. Either these or discovery."`
 	Discovery      *traffic.Discovery          `doc:"Who tells the endpoints, instead of a list of them."`
+	Members        []Member                    `min:"1" max:"32" doc:"Other upstreams of which this one is made, instead of endpoints: regions, say. Each member has its own settings; here stand name, members, failover, timeouts.request and timeouts.deadline_header."`
+	Failover       traffic.Failover            `doc:"When a member is left because it is ill, and how it comes back."`
 	Protocol       string                      `enum:"http/1.1,h2,auto" default:"http/1.1" doc:"What the origins speak; h2 without TLS is spoken with prior knowledge; auto is what each https endpoint agrees on (ALPN), and http/1.1 with the others."`
 	TLS            UpstreamTLS                 `yaml:"tls" doc:"How https endpoints are spoken to, and whom to believe."`
 	Balance        traffic.Balance             `default:"round_robin" doc:"How an endpoint is chosen: a word, or a mapping where there is more to say."`
@@ -247,6 +249,12 @@ type Upstream struct {
 	Connections    traffic.Connections         `doc:"How many connections are held."`
 	ProxyProtocol  string                      `enum:"off,v1,v2" default:"off" doc:"Whether each connection begins with a PROXY protocol header that says whose it is. Then connections are not shared between clients."`
 	Limits         UpstreamLimits              `doc:"How much an origin may send."`
+}
+
+// Member is an upstream that is a part of another one.
+type Member struct {
+	Upstream Text `required:"true" doc:"The name of an upstream. It may have members itself, four deep."`
+	traffic.Member
 }
 
 // UpstreamTLS says how TLS is spoken to origins.

@@ -32,12 +32,17 @@ func Endpoints(path string, text []byte) ([]traffic.Endpoint, error) {
 	return list, nil
 }
 
+// ValidateKeys is called by the decoder.
+func (*Upstream) ValidateKeys(keys func(under string) []string) error { return traffic.CheckKeys(keys) }
+
 // checkSource says what is wrong with where an upstream has its endpoints from.
 func (u *Upstream) checkSource() error {
 	d := u.Discovery
 	switch {
+	case len(u.Members) > 0:
+		return traffic.CheckMembers(len(u.Members), func(i int) (string, *traffic.Member) { return u.Members[i].Upstream.Value, &u.Members[i].Member })
 	case d == nil && len(u.Endpoints) == 0:
-		return errors.New(`"endpoints" is missing here, or discovery: who tells them`)
+		return errors.New(`"endpoints" is missing here, or discovery: who tells them; or members`)
 	case d != nil && len(u.Endpoints) > 0:
 		return unit.At("discovery", errors.New("an upstream has either endpoints or discovery"))
 	case d == nil || d.DNS == nil || d.DNS.Type != "srv" || d.Scheme != "https":

@@ -54,6 +54,20 @@ func (t *tree) child(key string) *tree {
 	return nil
 }
 
+// keysUnder are the keys of the mapping under a key, "" for this one.
+func (t *tree) keysUnder(key string) (keys []string) {
+	if key != "" {
+		t = t.child(key)
+	}
+	if t == nil || t.kind != unit.Mapping {
+		return nil
+	}
+	for i := 0; i < len(t.children); i += 2 {
+		keys = append(keys, t.children[i].text)
+	}
+	return keys
+}
+
 // plainScalar finishes a scalar without quotes: it finds out what it looks like.
 func (t *tree) plainScalar() {
 	t.plain = true

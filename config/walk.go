@@ -57,7 +57,16 @@ func (w *walker) value(t *tree, v reflect.Value, p *typePlan) {
 	if !p.validates || len(w.problems)+w.broken > before {
 		return
 	}
-	if err := v.Addr().Interface().(interface{ Validate() error }).Validate(); err != nil {
+	into := v.Addr().Interface()
+	if k, ok := into.(interface {
+		ValidateKeys(keys func(under string) []string) error
+	}); ok {
+		if err := k.ValidateKeys(t.keysUnder); err != nil {
+			w.fault(t, err)
+			return
+		}
+	}
+	if err := into.(interface{ Validate() error }).Validate(); err != nil {
 		w.fault(t, err)
 	}
 }

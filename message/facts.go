@@ -13,6 +13,9 @@ type Facts struct {
 	// Upstream and Endpoint are set by upstream.RoundTrip.
 	Upstream string
 	Endpoint string
+	// UpstreamGroup is the upstream of which Upstream is a member, or "": the outermost, where
+	// there are several.
+	UpstreamGroup string
 	// Tries is the number of times that an origin was asked.
 	Tries int
 	// Fallback names what was asked last in the place of a target that had failed, and
@@ -25,7 +28,7 @@ type Facts struct {
 // place, not overwritten.
 func (f *Facts) reset() {
 	f.Params.Truncate(0)
-	f.RequestID, f.Consumer, f.Route, f.Upstream, f.Endpoint, f.Tries = "", nil, "", "", "", 0
+	f.RequestID, f.Consumer, f.Route, f.Upstream, f.UpstreamGroup, f.Endpoint, f.Tries = "", nil, "", "", "", "", 0
 	f.Fallback, f.FallbackCause = "", ""
 }
 

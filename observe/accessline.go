@@ -64,6 +64,7 @@ func LogFields() []LogField {
 		{"consumer", "string", false, "Name of the consumer, where a policy identified one."},
 		{"route", "string", false, "Name of the route that matched."},
 		{"upstream", "string", false, "Name of the upstream that was asked last."},
+		{"upstream_group", "string", false, "Name of the upstream of which that one is a member; of several the outermost."},
 		{"endpoint", "string", false, "Address of the origin that was asked last."},
 		{"fallback", "string", false, "What was asked last because the target had failed: the name of an upstream, or the kind of a target."},
 		{"fallback_cause", "string", false, "Why the target had failed: the code of a problem, or a status."},
@@ -103,6 +104,10 @@ func appendLine(dst []byte, x *message.Exchange, c *clock) []byte {
 	if facts.Upstream != "" {
 		dst = append(dst, `","upstream":"`...)
 		dst = appendValue(dst, facts.Upstream)
+	}
+	if facts.UpstreamGroup != "" {
+		dst = append(dst, `","upstream_group":"`...)
+		dst = appendValue(dst, facts.UpstreamGroup)
 	}
 	if facts.Endpoint != "" {
 		dst = append(dst, `","endpoint":"`...)

@@ -47,6 +47,7 @@ func sampleExchange() *message.Exchange {
 	x.Facts.RequestID = "01JD8Z0V6Q5W8K6Y2M4T9R3E1A"
 	x.Facts.Route, x.Facts.Upstream, x.Facts.Endpoint, x.Facts.Tries = "orders", "orders", "10.0.0.7:8080", 1
 	x.Facts.Fallback, x.Facts.FallbackCause = "spare", "503"
+	x.Facts.UpstreamGroup = "everywhere"
 	x.Facts.Consumer = &message.Consumer{Name: "acme"}
 	x.Response.Status = 200
 	x.Times.Started = time.Date(2026, 11, 23, 9, 8, 7, 6_999_999, time.FixedZone("", 3600))
@@ -61,7 +62,7 @@ const sampleLine = `{"time":"2026-11-23T08:08:07.006Z","client":"192.0.2.7","lis
 	`"client_certificate_fingerprint":"9f86d0","method":"GET","host":"api.example.com","path":"/orders/./17","query":"page=2&api_key=***",` +
 	`"user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0 Safari/537.36",` +
 	`"referer":"https://www.example.com/list?token=***&a=b","request_id":"01JD8Z0V6Q5W8K6Y2M4T9R3E1A","consumer":"acme",` +
-	`"route":"orders","upstream":"orders","endpoint":"10.0.0.7:8080","fallback":"spare","fallback_cause":"503","status":200,"tries":1,` +
+	`"route":"orders","upstream":"orders","upstream_group":"everywhere","endpoint":"10.0.0.7:8080","fallback":"spare","fallback_cause":"503","status":200,"tries":1,` +
 	`"bytes_in":345,"bytes_out":6789,"duration_us":12345,"upstream_connect_us":40,"upstream_first_byte_us":12000}` + "\n"
 
 func TestLine(t *testing.T) {

@@ -13,6 +13,7 @@ const (
 
 	maxEndpoints      = 10_000 // of all upstreams
 	maxEndpointsOfOne = 1000   // of one upstream
+	maxGroupMembers   = 2000   // of all upstreams that are made of others
 )
 
 // The bounds of the first buckets. With 17 bounds, each twice the one before, an
@@ -31,6 +32,10 @@ const statusClasses = 6
 // proxyReasons are why connections are refused because of the PROXY protocol; package
 // listen says them.
 var proxyReasons = [...]string{"untrusted", "missing", "malformed", "timeout", "closed"}
+
+// memberStates are how a member of an upstream that is made of others can do; package
+// upstream/spill says them.
+var memberStates = [...]string{"serving", "full", "left", "returning"}
 
 // The metrics that the gateway itself has. Policies add their own.
 var (
@@ -112,6 +117,19 @@ var (
 	upstreamShed = Metric{Name: "sluice_upstream_shed_total", Kind: KindCounter, Labels: []string{"upstream", "reason"}, Limit: (maxUpstreams + 1) * 3,
 		Help: "Requests that were refused because an upstream has as much to do as it can: the queue was full, others took their place in it, or they waited too long."}
 
+	groupRequests = Metric{Name: "sluice_upstream_group_requests_total", Kind: KindCounter, Labels: []string{"upstream", "member"}, Limit: maxGroupMembers,
+		Help: "Requests that a member of an upstream made of others got; one that goes on to another member counts at both."}
+	groupSpilled = Metric{Name: "sluice_upstream_group_spilled_total", Kind: KindCounter, Labels: []string{"upstream", "member"}, Limit: maxGroupMembers,
+		Help: "Those of them that spilled to it: it is not of the first level."}
+	groupFailures = Metric{Name: "sluice_upstream_group_failures_total", Kind: KindCounter, Labels: []string{"upstream", "member"}, Limit: maxGroupMembers,
+		Help: "Those of them that failed: the member was not reached, did not answer, or with a status from 500 to 599."}
+	groupPassed = Metric{Name: "sluice_upstream_group_passed_over_total", Kind: KindCounter, Labels: []string{"upstream", "member"}, Limit: maxGroupMembers,
+		Help: "How often a member was passed over because it had no room: its capacity or what may spill to it was used up."}
+	groupRefused = Metric{Name: "sluice_upstream_group_refused_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Requests that were refused because no member had room."}
+	groupState = Metric{Name: "sluice_upstream_group_member_state", Kind: KindGauge, Labels: []string{"upstream", "member", "state"}, Limit: maxGroupMembers * len(memberStates),
+		Help: "1 for the state in which a member is, 0 for the others: serving, full, left because it is ill, or returning with a share that grows."}
+
 	discoveryUpdates = Metric{Name: "sluice_discovery_updates_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
 		Help: "Lists of endpoints that a source told and that were other than the one before."}
 	discoveryFaults = Metric{Name: "sluice_discovery_faults_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
@@ -158,6 +176,7 @@ func Catalogue() []Metric {
 		upstreamRequests, upstreamRetries, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods,
 		upstreamEndpoints, upstreamEndpointHealthy, upstreamHealthChecks, upstreamEjections, upstreamBreakerState, upstreamBreakerOpened, upstreamBreakerRefused,
 		discoveryUpdates, discoveryFaults, discoveryAge, upstreamConcurrency, upstreamShed,
+		groupRequests, groupSpilled, groupFailures, groupPassed, groupRefused, groupState,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,
 		processCPU, processResident, processFDs, processMaxFDs, processStart,
 		goGoroutines, goHeap, goMemory, goGCCycles,

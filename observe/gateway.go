@@ -207,6 +207,55 @@ func (g *Gateway) Loads(read func() []Load) {
 	})
 }
 
+// Group is how one upstream that is made of others does.
+type Group struct {
+	Upstream string
+	Refused  int64
+	Members  []GroupMember
+}
+
+// GroupMember is how a member does: its state is one of memberStates.
+type GroupMember struct {
+	Name, State                         string
+	Requests, Spilled, Failures, Passed int64
+}
+
+// Groups says who knows the upstreams that are made of others. read is called on the goroutine
+// that writes the metrics out.
+func (g *Gateway) Groups(read func() []Group) {
+	tell := func(m *Metric, value func(m *GroupMember) int64) {
+		g.registry.collector(m, func(emit func(float64, ...string)) {
+			for _, group := range read() {
+				for i := range group.Members {
+					emit(float64(value(&group.Members[i])), group.Upstream, group.Members[i].Name)
+				}
+			}
+		})
+	}
+	tell(&groupRequests, func(m *GroupMember) int64 { return m.Requests })
+	tell(&groupSpilled, func(m *GroupMember) int64 { return m.Spilled })
+	tell(&groupFailures, func(m *GroupMember) int64 { return m.Failures })
+	tell(&groupPassed, func(m *GroupMember) int64 { return m.Passed })
+	g.registry.collector(&groupRefused, func(emit func(float64, ...string)) {
+		for _, group := range read() {
+			emit(float64(group.Refused), group.Upstream)
+		}
+	})
+	g.registry.collector(&groupState, func(emit func(float64, ...string)) {
+		for _, group := range read() {
+			for _, m := range group.Members {
+				for _, state := range memberStates {
+					is := 0.0
+					if m.State == state {
+						is = 1
+					}
+					emit(is, group.Upstream, m.Name, state)
+				}
+			}
+		}
+	})
+}
+
 // Certificates says who knows the certificates of listeners. read is called on the
 // goroutine that writes the metrics out.
 func (g *Gateway) Certificates(read func(emit func(listener, source string, seconds float64))) {

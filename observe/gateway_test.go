@@ -36,6 +36,11 @@ func fill(r *Registry) *Gateway {
 	g.Discoveries(func() []Discovery {
 		return []Discovery{{Upstream: "orders", Updates: 3, Faults: 1, Good: time.Now()}, {Upstream: "new"}}
 	})
+	g.Groups(func() []Group {
+		return []Group{{Upstream: "everywhere", Refused: 4, Members: []GroupMember{
+			{Name: "orders", State: "full", Requests: 9, Passed: 5}, {Name: "far", State: "serving", Requests: 7, Spilled: 6, Failures: 1},
+		}}}
+	})
 	g.Loads(func() []Load {
 		return []Load{{Upstream: "orders", Limit: 20, Active: 19, Waiting: 3, Full: 2, Displaced: 1, TimedOut: 4}}
 	})
@@ -121,6 +126,13 @@ func TestGatewayMetrics(t *testing.T) {
 		`sluice_upstream_ejections_total{upstream="orders",reason="success_rate"} 0` + "\n",
 		`sluice_upstream_breaker_opened_total{upstream="orders",scope="upstream"} 1` + "\n",
 		`sluice_upstream_breaker_refused_total{upstream="orders",scope="endpoint"} 1` + "\n",
+		`sluice_upstream_group_requests_total{upstream="everywhere",member="orders"} 9` + "\n",
+		`sluice_upstream_group_spilled_total{upstream="everywhere",member="far"} 6` + "\n",
+		`sluice_upstream_group_failures_total{upstream="everywhere",member="far"} 1` + "\n",
+		`sluice_upstream_group_passed_over_total{upstream="everywhere",member="orders"} 5` + "\n",
+		`sluice_upstream_group_refused_total{upstream="everywhere"} 4` + "\n",
+		`sluice_upstream_group_member_state{upstream="everywhere",member="orders",state="full"} 1` + "\n",
+		`sluice_upstream_group_member_state{upstream="everywhere",member="orders",state="serving"} 0` + "\n",
 		`sluice_listener_connections{listener="web"} 1` + "\n",
 		`sluice_listener_accepted_total{listener="web"} 2` + "\n",
 		`sluice_listener_refused_total{listener="web"} 1` + "\n",

@@ -26,23 +26,27 @@ func waitedInVain(x *message.Exchange, otherwise *message.Problem) *http1.Failur
 	return &http1.Failure{Problem: otherwise}
 }
 
-// limitTime sets the deadline of an exchange: what the upstream allows for the whole request, and
-// what the client has said that it waits for, whichever is sooner.
-func (u *Upstream) limitTime(x *message.Exchange, req *message.Request) {
-	c := &u.config
-	if c.RequestTimeout > 0 {
-		sooner(x, x.Times.Started.Add(began(x)+c.RequestTimeout))
+// limitTime sets the deadline of an exchange: what is allowed for the whole request, and what the
+// client has said in a field that it waits for, whichever is sooner. What the client has said is
+// read once: for a further upstream the field has what was left at the one before.
+func limitTime(x *message.Exchange, req *message.Request, whole time.Duration, field string) {
+	if whole > 0 {
+		sooner(x, x.Times.Started.Add(began(x)+whole))
 	}
-	if c.DeadlineField == "" {
+	if field == "" {
 		return
 	}
-	if ms, err := strconv.ParseInt(req.Header.Get(c.DeadlineField), 10, 64); err == nil && ms > 0 && ms < longestDeadline {
-		x.ClientDeadline = x.Times.Started.Add(time.Duration(ms) * time.Millisecond)
+	if x.ClientDeadline.IsZero() {
+		if ms, err := strconv.ParseInt(req.Header.Get(field), 10, 64); err == nil && ms > 0 && ms < longestDeadline {
+			x.ClientDeadline = x.Times.Started.Add(time.Duration(ms) * time.Millisecond)
+		}
+	}
+	if !x.ClientDeadline.IsZero() {
 		sooner(x, x.ClientDeadline)
 	}
 	if !x.Deadline.IsZero() {
 		// The origin is told what is left. A time that is over is never sent.
-		req.Header.Set(c.DeadlineField, strconv.FormatInt(max(time.Until(x.Deadline).Milliseconds(), 1), 10))
+		req.Header.Set(field, strconv.FormatInt(max(time.Until(x.Deadline).Milliseconds(), 1), 10))
 	}
 }
 

@@ -12,11 +12,11 @@ import (
 // rest. The error is a *message.Problem. It runs on the goroutine of the
 // exchange and waits for the origin there; a client that goes away ends the wait.
 func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
-	x.Facts.Upstream = u.config.Name
+	x.Facts.Upstream, x.Facts.UpstreamGroup = u.config.Name, ""
 	if p := u.prepareReplay(req); p != nil {
 		return p
 	}
-	u.limitTime(x, req)
+	limitTime(x, req, u.config.RequestTimeout, u.config.DeadlineField)
 	u.budget.Request(x.Now(), x.Shard)
 	tried := triedSet{wish: u.recall(req)}
 	now := x.Now()

@@ -15,6 +15,7 @@ type selection struct {
 	all    []*Endpoint           // of every level, ill or well, in the order in which they were given
 	levels []level               // those that get requests, the first one first; none where there is no endpoint
 	tokens *sticky.Table[holder] // nil without Sticky
+	well   float64               // share of all, by weight, that is well
 	warm   int64                 // until when endpoints are spared, on the clock of message.Exchange.Now; 0 where none is
 }
 
@@ -35,7 +36,7 @@ const overprovision = 1.4
 
 // newSelection sorts endpoints into levels.
 func newSelection(c *Config, all []*Endpoint, warm int64) *selection {
-	s := &selection{all: all, warm: warm}
+	s := &selection{all: all, well: wellShare(all), warm: warm}
 	rest := float64(1)
 	for _, of := range byPriority(all) {
 		well := slices.DeleteFunc(slices.Clone(of), func(e *Endpoint) bool { return e.ill.Load() != 0 })

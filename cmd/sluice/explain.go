@@ -131,12 +131,13 @@ type targetInPlace struct {
 
 type upstreamInPlace struct {
 	place
-	Protocol    string   `json:"protocol"`
-	Balance     string   `json:"balance"`
+	Protocol    string   `json:"protocol,omitempty"`
+	Balance     string   `json:"balance,omitempty"`
 	Endpoints   []string `json:"endpoints"`
 	Discovery   string   `json:"discovery,omitempty"`
-	Timeouts    string   `json:"timeouts"`
-	Retry       string   `json:"retry"`
+	Members     []string `json:"members,omitempty"` // level by level, instead of all but the timeouts
+	Timeouts    string   `json:"timeouts,omitempty"`
+	Retry       string   `json:"retry,omitempty"`
 	Health      []string `json:"health,omitempty"`
 	Concurrency string   `json:"concurrency,omitempty"`
 }
@@ -204,6 +205,14 @@ func (e *explanation) printTarget(p *paint) {
 		p.labelled("upgrades", strings.Join(e.Upgrades, ", "))
 	}
 	for _, u := range e.Target.Upstreams {
+		if len(u.Members) > 0 {
+			lines := append([]string{u.place.String()}, u.Members...)
+			if u.Timeouts != "" {
+				lines = append(lines, u.Timeouts)
+			}
+			p.labelled("upstream", lines...)
+			continue
+		}
 		over := strings.Join(u.Endpoints, ", ")
 		if u.Discovery != "" {
 			over = "the endpoints that are discovered: " + u.Discovery

@@ -105,6 +105,7 @@ func shownSettings(canonical []setting) []shownSetting {
 
 func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPlace {
 	t := &targetInPlace{Kind: keyed.Kind, Settings: shownSettings(d.targetSettings(keyed))}
+	upstreams = d.withMembers(upstreams)
 	for _, item := range d.doc.Upstreams {
 		if slices.Contains(upstreams, item.Value.Name.Value) {
 			t.Upstreams = append(t.Upstreams, describeUpstream(item))
@@ -113,8 +114,29 @@ func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPla
 	return t
 }
 
+// withMembers adds to upstreams those of which they are made.
+func (d *describer) withMembers(names []string) []string {
+	all := slices.Clone(names)
+	for i := 0; i < len(all); i++ {
+		for _, item := range d.doc.Upstreams {
+			if item.Value.Name.Value != all[i] {
+				continue
+			}
+			for _, m := range item.Value.Members {
+				if !slices.Contains(all, m.Upstream.Value) {
+					all = append(all, m.Upstream.Value)
+				}
+			}
+		}
+	}
+	return all
+}
+
 func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	u := item.Value
+	if len(u.Members) > 0 {
+		return upstreamInPlace{place: placeOf(item, upstreamName), Members: levelWords(u), Timeouts: groupTimeWords(&u.Timeouts)}
+	}
 	d := upstreamInPlace{place: placeOf(item, upstreamName), Protocol: u.Protocol, Balance: u.Balance.Method}
 	if u.Balance.Method == "sticky" {
 		d.Balance += " (cookie " + u.Balance.CookieOf(u.Name.Value) + "), first " + u.Balance.Chooses()
@@ -133,6 +155,18 @@ func describeUpstream(item config.Item[config.Upstream]) upstreamInPlace {
 	d.Health = healthWords(u)
 	d.Concurrency = concurrencyWords(u.Concurrency)
 	return d
+}
+
+// groupTimeWords are the times that an upstream made of others has, "" where it has none.
+func groupTimeWords(t *traffic.Timeouts) string {
+	var words []string
+	if t.Request > 0 {
+		words = append(words, "gives the whole request "+t.Request.String())
+	}
+	if t.DeadlineHeader != "" {
+		words = append(words, "no longer than "+t.DeadlineHeader+" says")
+	}
+	return strings.Join(words, "; ")
 }
 
 func timeoutWords(t *traffic.Timeouts) string {

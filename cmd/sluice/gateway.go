@@ -61,6 +61,7 @@ func newGateway(logger *slog.Logger) *gateway {
 	g.metrics.UpstreamFloods(g.upstreamFloods)
 	g.metrics.Discoveries(g.discoveries)
 	g.metrics.Loads(g.loads)
+	g.metrics.Groups(g.groups)
 	g.metrics.Certificates(g.sockets.Certificates)
 	g.metrics.CertificateProblems(g.sockets.CertificateProblems)
 	return g

@@ -164,6 +164,7 @@ func (g *gateway) status() admin.Status {
 		}
 		s.Upstreams = append(s.Upstreams, shown)
 	}
+	s.Upstreams = append(s.Upstreams, groupsShown(applied.Groups)...)
 	return s
 }
 

@@ -171,7 +171,10 @@ func flattenValue(out []setting, path string, v reflect.Value) []setting {
 		}
 	case reflect.Struct:
 		for f := range v.Type().Fields() {
-			if f.IsExported() {
+			switch {
+			case f.Anonymous:
+				out = flattenValue(out, path, v.FieldByIndex(f.Index))
+			case f.IsExported():
 				out = flattenValue(out, joinPath(path, keyNamed(f)), v.FieldByIndex(f.Index))
 			}
 		}

@@ -50,7 +50,7 @@ func New(from *message.Exchange, req *message.Request) *Call {
 	x := &c.x
 	x.Begin(c)
 	x.Client, x.Facts, x.Shard = from.Client, from.Facts, from.Shard
-	x.Facts.Upstream, x.Facts.Endpoint, x.Facts.Tries = "", "", 0
+	x.Facts.Upstream, x.Facts.UpstreamGroup, x.Facts.Endpoint, x.Facts.Tries = "", "", "", 0
 	x.Times.Started, x.Deadline = from.Times.Started, from.Deadline
 	to := &x.Request
 	to.Method, to.Scheme, to.Authority = req.Method, req.Scheme, req.Authority

@@ -369,5 +369,11 @@ func (b *Breaker) Ready(now int64) bool {
 	return b.underway < b.config.Probes || now-b.last >= int64(b.config.ProbeTime)
 }
 
+// Refuses says whether Allow would let nothing through at all, not even a probe: for who may
+// as well go elsewhere.
+func (b *Breaker) Refuses(now int64) bool {
+	return State(b.state.Load()) == Open && now < b.until.Load()
+}
+
 // Config is what the breaker was made of, defaults included.
 func (b *Breaker) Config() *Config { return &b.config }
