@@ -36,6 +36,8 @@ var proxyReasons = [...]string{"untrusted", "missing", "malformed", "timeout", "
 // memberStates are how a member of an upstream that is made of others can do; package
 // upstream/spill says them.
 var memberStates = [...]string{"serving", "full", "left", "returning"}
+// rolloutStates are the states of a roll-out.
+var rolloutStates = [...]string{"running", "paused", "completed", "rolled_back", "aborted"}
 
 // The metrics that the gateway itself has. Policies add their own.
 var (
@@ -137,6 +139,13 @@ var (
 	discoveryAge = Metric{Name: "sluice_discovery_age_seconds", Kind: KindGauge, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
 		Help: "Time since the source of endpoints last had a good list, changed or not; nothing before its first."}
 
+	rolloutShare = Metric{Name: "sluice_rollout_share", Kind: KindGauge, Labels: []string{"route"}, Limit: maxRoutes,
+		Help: "The share of a route's requests that its roll-out sends to the new side, from 0 to 1."}
+	rolloutState = Metric{Name: "sluice_rollout_state", Kind: KindGauge, Labels: []string{"route", "state"}, Limit: maxRoutes * len(rolloutStates),
+		Help: "1 for the state that a roll-out is in, 0 for the others."}
+	rolloutRequests = Metric{Name: "sluice_rollout_requests_total", Kind: KindCounter, Labels: []string{"route", "side", "result"}, Limit: maxRoutes * 4,
+		Help: "Requests that a roll-out sent to its old and its new side, by whether they failed there; those of clients that left are not counted."}
+
 	problems = Metric{Name: "sluice_problems_total", Kind: KindCounter, Labels: []string{"code", "source"}, Limit: maxProblems,
 		Help: "Exchanges that ended with a problem, by its code and by who is to blame."}
 	policyVerdicts = Metric{Name: "sluice_policy_verdicts_total", Kind: KindCounter, Labels: []string{"policy", "verdict"},
@@ -177,6 +186,7 @@ func Catalogue() []Metric {
 		upstreamEndpoints, upstreamEndpointHealthy, upstreamHealthChecks, upstreamEjections, upstreamBreakerState, upstreamBreakerOpened, upstreamBreakerRefused,
 		discoveryUpdates, discoveryFaults, discoveryAge, upstreamConcurrency, upstreamShed,
 		groupRequests, groupSpilled, groupFailures, groupPassed, groupRefused, groupState,
+		rolloutShare, rolloutState, rolloutRequests,
 		problems, policyVerdicts, accessLogLines, accessLogDropped,
 		processCPU, processResident, processFDs, processMaxFDs, processStart,
 		goGoroutines, goHeap, goMemory, goGCCycles,

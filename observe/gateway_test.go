@@ -41,6 +41,9 @@ func fill(r *Registry) *Gateway {
 			{Name: "orders", State: "full", Requests: 9, Passed: 5}, {Name: "far", State: "serving", Requests: 7, Spilled: 6, Failures: 1},
 		}}}
 	})
+	g.Rollouts(func() []Rollout {
+		return []Rollout{{Route: "orders", State: "paused", Share: 0.1, OldRequests: 90, OldFailed: 1, NewRequests: 10, NewFailed: 2}}
+	})
 	g.Loads(func() []Load {
 		return []Load{{Upstream: "orders", Limit: 20, Active: 19, Waiting: 3, Full: 2, Displaced: 1, TimedOut: 4}}
 	})
@@ -138,6 +141,11 @@ func TestGatewayMetrics(t *testing.T) {
 		`sluice_listener_refused_total{listener="web"} 1` + "\n",
 		`sluice_problems_total{code="route_not_found",source="client"} 1` + "\n",
 		`sluice_policy_verdicts_total{policy="rate_limit",verdict="fault"} 1` + "\n",
+		`sluice_rollout_share{route="orders"} 0.1` + "\n",
+		`sluice_rollout_state{route="orders",state="paused"} 1` + "\n",
+		`sluice_rollout_state{route="orders",state="running"} 0` + "\n",
+		`sluice_rollout_requests_total{route="orders",side="new",result="ok"} 8` + "\n",
+		`sluice_rollout_requests_total{route="orders",side="old",result="failed"} 1` + "\n",
 		"process_start_time_seconds 1.7e+09\n",
 	} {
 		if !strings.Contains(got, want) {
