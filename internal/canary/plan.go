@@ -58,11 +58,11 @@ func Percent(share int32) string { return percent(float64(share) / float64(Whole
 // percent writes a fraction with no more digits than it needs, four behind the point at most.
 func percent(fraction float64) string {
 	text := strconv.FormatFloat(fraction*100, 'f', 4, 64)
-	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + " %"
+	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + "%"
 }
 
 // rounded is percent for what was measured: two digits behind the point.
 func rounded(fraction float64) string {
 	text := strconv.FormatFloat(fraction*100, 'f', 2, 64)
-	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + " %"
+	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + "%"
 }
