@@ -1,6 +1,6 @@
 // Package admin is the listener for those who operate the gateway: metrics,
-// health, readiness and status. It answers reads only, and knows of the gateway
-// what its Options tell it.
+// health, readiness and status, and roll-outs, which can be steered. It knows of the
+// gateway what its Options tell it.
 package admin
 
 import (
@@ -28,7 +28,11 @@ type Options struct {
 	Metrics   func(w io.Writer) error
 	Readiness func() Readiness
 	Status    func() Status
-	Logger    *slog.Logger
+	// Rollouts lists the roll-outs, and Steer does something to that of a route: the error
+	// is a *canary.Refusal where it makes no sense now. Both may be nil: there are none.
+	Rollouts func() []Rollout
+	Steer    func(route, action string) error
+	Logger   *slog.Logger
 }
 
 // operation is one path and what answers it.
@@ -39,6 +43,7 @@ type operation struct {
 
 // handler answers the requests of the admin listener.
 type handler struct {
+	options    *Options
 	operations []operation
 	slots      chan struct{}
 	// local says that the socket is bound to a loopback address.
@@ -47,9 +52,10 @@ type handler struct {
 
 // newHandler makes the handler; local is whether only this machine can reach it.
 func newHandler(o *Options, local bool) http.Handler {
-	return &handler{
-		slots: make(chan struct{}, maxRequests),
-		local: local,
+	h := &handler{
+		options: o,
+		slots:   make(chan struct{}, maxRequests),
+		local:   local,
 		operations: []operation{
 			{"/healthz", func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, health{Alive: true}) }},
 			{"/metrics", func(w http.ResponseWriter) { writeMetrics(w, o) }},
@@ -63,6 +69,10 @@ func newHandler(o *Options, local bool) http.Handler {
 			{"/status", func(w http.ResponseWriter) { writeJSON(w, http.StatusOK, o.Status().withLists()) }},
 		},
 	}
+	if o.Rollouts != nil {
+		h.operations = append(h.operations, operation{rolloutsPath, func(w http.ResponseWriter) { listRollouts(w, o) }})
+	}
+	return h
 }
 
 // health is the answer of a process that can answer.
@@ -91,12 +101,16 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if op.path != r.URL.Path {
 			continue
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		if !reads(r) {
 			header.Set("Allow", "GET, HEAD")
 			writeProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", op.path+" can only be read: use GET")
 			return
 		}
 		op.answer(w)
+		return
+	}
+	if h.options.Rollouts != nil && strings.HasPrefix(r.URL.Path, rolloutsPath+"/") {
+		serveRollout(w, r, h.options)
 		return
 	}
 	writeProblem(w, http.StatusNotFound, "not_found", "there are "+h.paths())

@@ -25,6 +25,7 @@ type Status struct {
 	Kept      int        `json:"kept"` // states that policies keep over reloads
 	Listeners []Listener `json:"listeners"`
 	Upstreams []Upstream `json:"upstreams"`
+	Rollouts  []Rollout  `json:"rollouts,omitempty"`
 }
 
 // withLists makes lists of what is nil, so that readers find a list and not null.

@@ -40,6 +40,7 @@ type nest struct {
 	route     string
 	closers   []func() error // inner targets come first
 	upstreams []string
+	words     []string
 	lease     *keep.Lease
 	rollouts  []target.Rollout
 }
@@ -58,8 +59,8 @@ func (n *nest) make(kind *target.Kind, settings *config.Node, depth int) (target
 		Lease:    n.lease,
 		Rollouts: &n.rollouts,
 	}
-	outside := n.upstreams
-	n.upstreams = nil // those of the targets within this one
+	outside, told := n.upstreams, n.words
+	n.upstreams, n.words = nil, nil // those of the targets within this one
 	handler, err := kind.Build(settings, env)
 	if err != nil {
 		return target.Handler{}, err
@@ -69,6 +70,8 @@ func (n *nest) make(kind *target.Kind, settings *config.Node, depth int) (target
 	}
 	handler.Upstreams = merge(handler.Upstreams, n.upstreams)
 	n.upstreams = merge(outside, handler.Upstreams)
+	handler.Words = append(handler.Words, n.words...)
+	n.words = append(told, handler.Words...)
 	return handler, nil
 }
 

@@ -36,6 +36,7 @@ var proxyReasons = [...]string{"untrusted", "missing", "malformed", "timeout", "
 // memberStates are how a member of an upstream that is made of others can do; package
 // upstream/spill says them.
 var memberStates = [...]string{"serving", "full", "left", "returning"}
+
 // rolloutStates are the states of a roll-out.
 var rolloutStates = [...]string{"running", "paused", "completed", "rolled_back", "aborted"}
 

@@ -126,6 +126,7 @@ type shownSetting struct {
 type targetInPlace struct {
 	Kind      string            `json:"kind"`
 	Settings  []shownSetting    `json:"settings,omitempty"`
+	Words     []string          `json:"words,omitempty"`
 	Upstreams []upstreamInPlace `json:"upstreams,omitempty"`
 }
 
@@ -200,7 +201,7 @@ func (e *explanation) printTarget(p *paint) {
 		}
 		lines = append(lines, s.Name+": "+s.Value)
 	}
-	p.labelled("target", append([]string{head}, lines...)...)
+	p.labelled("target", append([]string{head}, append(lines, e.Target.Words...)...)...)
 	if len(e.Upgrades) > 0 {
 		p.labelled("upgrades", strings.Join(e.Upgrades, ", "))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/config/traffic"
 	"github.com/sluice-gateway/sluice/policy"
+	"github.com/sluice-gateway/sluice/target"
 )
 
 // explained finds the route of a request and tells all about it.
@@ -42,7 +43,7 @@ func explained(result *compile.Result, r *arrived) *explanation {
 	e.Policies = d.policies(&item)
 	compiled := result.Snapshot.Routes[x.Rule]
 	e.Upgrades = compiled.Upgrades
-	e.Target = d.target(&item.Value.Targets[0], compiled.Target.Upstreams)
+	e.Target = d.target(&item.Value.Targets[0], &compiled.Target)
 	return e
 }
 
@@ -103,9 +104,9 @@ func shownSettings(canonical []setting) []shownSetting {
 	return list
 }
 
-func (d *describer) target(keyed *config.Keyed, upstreams []string) *targetInPlace {
-	t := &targetInPlace{Kind: keyed.Kind, Settings: shownSettings(d.targetSettings(keyed))}
-	upstreams = d.withMembers(upstreams)
+func (d *describer) target(keyed *config.Keyed, handler *target.Handler) *targetInPlace {
+	t := &targetInPlace{Kind: keyed.Kind, Settings: shownSettings(d.targetSettings(keyed)), Words: handler.Words}
+	upstreams := d.withMembers(handler.Upstreams)
 	for _, item := range d.doc.Upstreams {
 		if slices.Contains(upstreams, item.Value.Name.Value) {
 			t.Upstreams = append(t.Upstreams, describeUpstream(item))

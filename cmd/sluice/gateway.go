@@ -62,6 +62,7 @@ func newGateway(logger *slog.Logger) *gateway {
 	g.metrics.Discoveries(g.discoveries)
 	g.metrics.Loads(g.loads)
 	g.metrics.Groups(g.groups)
+	g.metrics.Rollouts(g.rolloutFigures)
 	g.metrics.Certificates(g.sockets.Certificates)
 	g.metrics.CertificateProblems(g.sockets.CertificateProblems)
 	return g

@@ -67,6 +67,7 @@ func rootCommand() *cobra.Command {
 		checkCommand(),
 		explainCommand(),
 		diffCommand(),
+		rolloutCommand(),
 		schemaCommand(),
 		policiesCommand(),
 		demoCommand(),

@@ -94,6 +94,8 @@ func (g *gateway) openAdmin(c *config.Admin) (*admin.Server, error) {
 		Metrics:   g.registry.WriteText,
 		Readiness: g.readiness,
 		Status:    g.status,
+		Rollouts:  g.rollouts,
+		Steer:     g.steer,
 		Logger:    g.logger,
 	})
 }
@@ -147,7 +149,7 @@ func (g *gateway) status() admin.Status {
 	if applied == nil {
 		return s
 	}
-	s.Routes = len(applied.Snapshot.Routes)
+	s.Routes, s.Rollouts = len(applied.Snapshot.Routes), g.rollouts()
 	for _, u := range applied.Upstreams {
 		shown := admin.Upstream{Name: u.Name()}
 		showHealth(&shown, u)

@@ -87,7 +87,8 @@ func (c *controller) lead() {
 	}
 	locked, err := c.file.lock()
 	if err != nil {
-		c.complain("the lock of a roll-out cannot be had", err)
+		c.complain("the lock of a roll-out cannot be had; nobody decides", err)
+		c.follow(now)
 		return
 	}
 	if !locked {

@@ -2,7 +2,9 @@ package rollout
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/sluice-gateway/sluice/internal/keep"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/target"
+	"github.com/sluice-gateway/sluice/template"
 )
 
 // origins are upstreams whose answers a test decides about.
@@ -327,5 +330,132 @@ func TestRefusedReload(t *testing.T) {
 		refused.close()
 		l.serve(11, 600)
 		l.expect(canary.Running, 50*percentOf)
+	})
+}
+
+// TestKeyKeepsUsers: whoever is on the new side stays there as its share grows.
+func TestKeyKeepsUsers(t *testing.T) {
+	t.Parallel()
+	key, err := template.ParseKey("{consumer.name}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rollout{controller: &controller{}, key: key}
+	const users = 10_000
+	on := make([]bool, users)
+	x := &message.Exchange{}
+	x.Facts.Consumer = &message.Consumer{}
+	for _, share := range []int32{0, 1, 10, 50, 100} {
+		r.share.Store(share * percentOf)
+		count := 0
+		for i := range on {
+			x.Facts.Consumer.Name = fmt.Sprint("user-", i)
+			is := r.isNew(x)
+			if on[i] && !is {
+				t.Fatalf("%d%%: user %d goes back", share, i)
+			}
+			if on[i] = is; is {
+				count++
+			}
+		}
+		if got := float64(count) / users * 100; math.Abs(got-float64(share)) > 2 {
+			t.Errorf("%d%%: %.2f%% are on the new side", share, got)
+		}
+	}
+}
+
+// TestOutcomes: what counts as a failure, and what says nothing.
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name          string
+		status        int
+		grpc          string
+		err           error
+		failed, known bool
+		timed         bool
+	}{
+		{"200", 200, "", nil, false, true, true},
+		{"404", 404, "", nil, false, true, true},
+		{"500", 500, "", nil, true, true, true},
+		{"grpc ok", 200, "0", nil, false, true, true},
+		{"grpc not found", 200, "5", nil, false, true, true},
+		{"grpc unavailable", 200, "14", nil, true, true, true},
+		{"connect", 0, "", message.UpstreamConnect, true, true, false},
+		{"broken", 0, "", message.UpstreamBroken, true, true, false},
+		{"no endpoint", 0, "", message.UpstreamNoEndpoint, true, true, false},
+		{"timeout", 0, "", message.UpstreamTimeout, true, true, true},
+		{"deadline", 0, "", message.DeadlineExceeded, true, true, true},
+		{"client gone", 0, "", message.ClientGone, false, false, false},
+		{"descriptors", 0, "", message.OutOfDescriptors, false, false, false},
+		{"a fault", 0, "", errors.New("wrong"), true, true, false},
+	} {
+		x := &message.Exchange{}
+		x.Times.Started = time.Now()
+		x.Request.Method, x.Response.Status = "POST", test.status
+		if test.grpc != "" {
+			x.Request.Header.Add("Content-Type", "application/grpc")
+			x.Response.Header.Add("Grpc-Status", test.grpc)
+		}
+		failed, took, known := outcome(x, test.err)
+		if failed != test.failed || known != test.known || known && (took >= 0) != test.timed {
+			t.Errorf("%s: failed %v, known %v, took %v", test.name, failed, known, took)
+		}
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	g := newGateway(t)
+	l := g.load(strings.Replace(short, "{ from", "{ key: '{consumer.name}', from", 1))
+	defer l.close()
+	x := &message.Exchange{}
+	x.Facts.Consumer = &message.Consumer{Name: "ann"}
+	if n := testing.AllocsPerRun(100, func() { _ = l.Serve(x) }); n != 0 {
+		t.Errorf("%v allocations, none is the budget", n)
+	}
+}
+
+// TestStatePaths: two routes never share a file, and none leaves the folder.
+func TestStatePaths(t *testing.T) {
+	t.Parallel()
+	seen := map[string]string{}
+	long := strings.Repeat("x/", 200)
+	for _, route := range []string{"orders", "orders.", "/orders", "*.example.com/**", "..", "a/../../b", "a%2Fb", "a/b", "a b", "a+b", long, long + "y", "ORDERS"} {
+		path := statePath(&target.Env{Route: route, Folder: "/etc/sluice"}, &Config{Storage: "rollouts"})
+		if filepath.Dir(path) != "/etc/sluice/rollouts" || len(filepath.Base(path)) > 220 {
+			t.Errorf("%q is kept in %s", route, path)
+		}
+		if other, taken := seen[path]; taken {
+			t.Errorf("%q and %q share %s", route, other, path)
+		}
+		seen[path] = route
+	}
+	if path := statePath(&target.Env{Route: "a", Folder: "/etc"}, &Config{Storage: "/var/lib/sluice"}); path != "/var/lib/sluice/a.json" {
+		t.Errorf("an absolute folder: %s", path)
+	}
+}
+
+// FuzzLoad: whatever stands in the file, nothing but a state that fits is taken.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"version": 1, "identity": "v1 v2 100000", "state": {"status": "running", "step": 0, "share": 100000}}`))
+	f.Add([]byte(`{"version": 1, "state": {"elapsed": -1}}`))
+	f.Add([]byte("\x00"))
+	plan := canary.Plan{From: "v1", To: "v2", Steps: []int32{100_000}}
+	path := filepath.Join(f.TempDir(), "a.json")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		k, err := load(path)
+		if err != nil || k == nil {
+			return
+		}
+		if m, ok := canary.Resume(plan, k.State); ok {
+			if s := m.State(); s.Share < 0 || s.Share > canary.Whole || s.Step != 0 || s.Elapsed < 0 {
+				t.Errorf("%+v", s)
+			}
+			m.Tick(time.Now(), time.Second, &canary.Reading{})
+		}
+		stateWords(path, &plan)
 	})
 }
