@@ -133,54 +133,6 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
-// gentle is slow enough for a machine that does much else.
-func gentle() Pace { return Pace{Rate: 100, Step: 600 * time.Millisecond} }
-
-// One endpoint fails, is left alone, and used again when it is well. The bounds are
-// far from the bars of the report, because the machine may be busy.
-func TestOneIll(t *testing.T) {
-	t.Parallel()
-	s, err := NewStage(3, 0, guarded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	ill := s.Origins[0]
-	seen, err := s.during(gentle().Rate, func() error {
-		time.Sleep(gentle().Step)
-		ill.Behave(Behaviour{Status: 500})
-		time.Sleep(gentle().Step)
-		if _, back := ill.Recover(rig.Patience); !back {
-			t.Error("it gets no requests after its recovery")
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if seen.FailedShare() > 0.1 || seen.Good() == 0 {
-		t.Errorf("%d of %d failed: %v", seen.Failed, seen.Requests, seen.Answers)
-	}
-	if c := ill.Counts(); c.Ill > c.Requests/2 || c.Checks == 0 {
-		t.Errorf("it was not left alone: %+v", c)
-	}
-}
-
-// Whatever is done to them, origins that fail do not get much more than was asked.
-func TestStorm(t *testing.T) {
-	t.Parallel()
-	r, err := storm("20%", true)(gentle())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Ill < int64(r.Seen.Requests) || share(r.Ill, int64(r.Seen.Requests)) > 1.5 {
-		t.Errorf("%d asked, origins got %d", r.Seen.Requests, r.Ill)
-	}
-	if r.Seen.Answers["503"] != r.Seen.Requests {
-		t.Errorf("clients get what the origins say: %v", r.Seen.Answers)
-	}
-}
-
 func TestReportLine(t *testing.T) {
 	t.Parallel()
 	r := Report{Seen: Seen{Requests: 4, Failed: 1, Answers: map[string]int{"200": 3, "none": 1}}, Ill: 2}

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -20,21 +21,31 @@ const unseen = 5 * time.Second
 // oneIll makes one of three origins ill under load, and well again.
 func oneIll(b Behaviour) func(Pace) (Report, error) {
 	return func(p Pace) (Report, error) {
-		return fallAndRise(p, func(o *Origin) { o.Behave(b) })
+		return fallAndRise(p, guarded, Behaviour{}, func(o *Origin) { o.Behave(b) })
 	}
 }
 
 // oneDown makes connections to one of three refused.
-func oneDown(p Pace) (Report, error) { return fallAndRise(p, (*Origin).Down) }
+func oneDown(p Pace) (Report, error) { return fallAndRise(p, guarded, Behaviour{}, (*Origin).Down) }
+
+// oneDies has requests that take a while, so that those of one origin are all cut off at
+// once when it dies.
+func oneDies(p Pace) (Report, error) {
+	return fallAndRise(p, patient, Behaviour{Delay: 100 * time.Millisecond}, (*Origin).Down)
+}
+
+// patient is guarded with tries that last longer than a busy machine stands still.
+var patient = strings.Replace(guarded, "try: 250ms", "try: 2s", 1)
 
 // fallAndRise plays the first bar of the issue: few fail, the ill one is left alone
 // soon, and used again soon after it is well.
-func fallAndRise(p Pace, fall func(*Origin)) (Report, error) {
-	s, err := NewStage(3, 0, guarded)
+func fallAndRise(p Pace, settings string, well Behaviour, fall func(*Origin)) (Report, error) {
+	s, err := NewStage(3, 0, settings)
 	if err != nil {
 		return Report{}, err
 	}
 	defer s.Close()
+	s.behave(well)
 	var r Report
 	var checks int64
 	var back bool
@@ -117,7 +128,8 @@ func allIll(p Pace) (Report, error) {
 	return r, nil
 }
 
-// flapping has an origin that is ill for a third of a step and well for as long, and so on.
+// flapping has an origin that is ill for a second and well for another, and so on. A step is
+// three seconds unless somebody is in a hurry.
 func flapping(p Pace) (Report, error) {
 	s, err := NewStage(3, 0, guarded)
 	if err != nil {

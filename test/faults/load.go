@@ -27,6 +27,7 @@ type Seen struct {
 	Failed    int             // no answer, a cut one, or a status from 500
 	Answers   map[string]int  // "200", "503 upstream_overloaded", or "none"
 	Latencies []time.Duration // of those that did not fail, in order
+	Late      []time.Duration // how long after its time each was sent, in order: what the machine has lost
 	Took      time.Duration   // from the first one's time to the last answer
 }
 
@@ -50,16 +51,19 @@ func (l *Load) Run(ctx context.Context, rate int, d time.Duration) Seen {
 	for due := begun; due.Before(begun.Add(d)) && ctx.Err() == nil; due = due.Add(gap) {
 		time.Sleep(time.Until(due))
 		wg.Go(func() {
+			late := time.Since(due)
 			status, code := l.ask()
 			took := time.Since(due)
 			mu.Lock()
 			defer mu.Unlock()
 			seen.add(status, code, took)
+			seen.Late = append(seen.Late, late)
 		})
 	}
 	wg.Wait()
 	seen.Took = time.Since(begun)
 	slices.Sort(seen.Latencies)
+	slices.Sort(seen.Late)
 	return seen
 }
 
@@ -102,6 +106,21 @@ func answer(status int, code string) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + code)
 }
 
+// join adds what was seen at another time.
+func (s *Seen) join(other Seen) {
+	if s.Answers == nil {
+		s.Answers = map[string]int{}
+	}
+	s.Requests += other.Requests
+	s.Failed += other.Failed
+	s.Took += other.Took
+	for answer, n := range other.Answers {
+		s.Answers[answer] += n
+	}
+	s.Latencies = slices.Sorted(slices.Values(append(s.Latencies, other.Latencies...)))
+	s.Late = slices.Sorted(slices.Values(append(s.Late, other.Late...)))
+}
+
 // Good is how many did not fail.
 func (s *Seen) Good() int { return s.Requests - s.Failed }
 
@@ -112,11 +131,14 @@ func (s *Seen) FailedShare() float64 { return share(s.Failed, s.Requests) }
 func (s *Seen) Goodput() float64 { return float64(s.Good()) / s.Took.Seconds() }
 
 // Quantile is the latency that a share q of the good answers did not exceed.
-func (s *Seen) Quantile(q float64) time.Duration {
-	if len(s.Latencies) == 0 {
+func (s *Seen) Quantile(q float64) time.Duration { return quantile(s.Latencies, q) }
+
+// quantile is what a share q of the values, which are sorted, does not exceed.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
 		return 0
 	}
-	return s.Latencies[min(int(q*float64(len(s.Latencies))), len(s.Latencies)-1)]
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
 // share is part of whole, and 0 of nothing.

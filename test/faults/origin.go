@@ -60,6 +60,7 @@ type Origin struct {
 	ill       atomic.Int64
 	failed    atomic.Int64 // of ill, those that the gateway has seen fail; since Behave
 	late      atomic.Int64
+	underway  atomic.Int64
 	checks    atomic.Int64
 	good      atomic.Int64
 	well      chan wellness // the first request since it was last ill; see Recover
@@ -136,6 +137,13 @@ func (o *Origin) asked(limit time.Duration) bool {
 	return false
 }
 
+// idle waits until nothing is under way, at most for limit.
+func (o *Origin) idle(limit time.Duration) {
+	for end := time.Now().Add(limit); o.underway.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
 // Up listens; it does nothing where that is so already.
 func (o *Origin) Up() error {
 	o.mu.Lock()
@@ -206,6 +214,8 @@ func (o *Origin) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	o.requests.Add(1)
+	o.underway.Add(1)
+	defer o.underway.Add(-1)
 	if b.ill() {
 		o.ill.Add(1)
 		if o.failed.Load() >= Enough {

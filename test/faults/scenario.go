@@ -81,8 +81,14 @@ func (r *Report) Line() string {
 	if r.Seen.Failed > 0 {
 		fmt.Fprintf(&b, "; answers %v", r.Seen.Answers)
 	}
+	if late := quantile(r.Seen.Late, 0.99); late > busy {
+		fmt.Fprintf(&b, "; the machine is busy: one of 100 requests was sent %s late", milliseconds(late))
+	}
 	return b.String()
 }
+
+// busy is how late a machine that has time sends no request.
+const busy = 20 * time.Millisecond
 
 func milliseconds(d time.Duration) string {
 	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
@@ -94,12 +100,15 @@ func Scenarios() []Scenario {
 		{"one of three answers 500", oneIll(Behaviour{Status: 500})},
 		{"one of three answers 500, checks say it is well", oneLies},
 		{"one of three is down", oneDown},
+		{"one of three dies with much under way", oneDies},
 		{"one of three stalls", oneIll(Behaviour{Stall: true})},
 		{"one of three resets", oneIll(Behaviour{Reset: true})},
 		{"one of three answers garbage", oneIll(Behaviour{Garbage: true})},
 		{"one of three closes after 10 requests", closing},
 		{"all answer 500", allIll},
-		{"one of three flaps", flapping},
+		{"one of three flaps each second", flapping},
+		{"one of three is ill, a breaker alone", oneBroken},
+		{"all are ill, a breaker of the upstream", allBroken},
 		{"a region is lost", regionLost},
 		{"endpoints come and go by DNS", dnsChanges},
 		{"overload at 3x, no limit", overload("")},

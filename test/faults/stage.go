@@ -18,6 +18,7 @@ type Stage struct {
 	Load    *Load
 
 	gateway *rig.Gateway
+	web     string // its listener's address
 	dir     string
 }
 
@@ -119,7 +120,7 @@ listeners:
 	if s.gateway, err = rig.Start(s.dir, file, admin, "", nil); err != nil {
 		return err
 	}
-	s.Load = NewLoad(web, patience)
+	s.web, s.Load = web, NewLoad(web, patience)
 	if err := s.gateway.Ready(); err != nil {
 		return fmt.Errorf("faults: %w\n%s%s", err, text, s.gateway.Log())
 	}
