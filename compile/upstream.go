@@ -51,6 +51,7 @@ func (b *build) upstreams() {
 			b.secure(item, shared)
 			b.discover(item, shared)
 			b.warnSticky(item)
+			b.adopt(shared)
 		}
 		b.compiler.mu.Lock()
 		shared.users++
@@ -63,6 +64,16 @@ func (b *build) upstreams() {
 		b.pace()
 	}
 	b.groups()
+}
+
+// adopt keeps what is known of endpoints over the change of an upstream.
+func (b *build) adopt(shared *sharedUpstream) {
+	if b.old == nil || b.dry {
+		return
+	}
+	if old, ok := b.old.upstreams[shared.Name()]; ok {
+		shared.Adopt(old.Upstream)
+	}
 }
 
 // secure loads what an upstream with https endpoints needs.

@@ -86,7 +86,7 @@ func TestThresholds(t *testing.T) {
 		if h := a.Health(0); h.Checked.IsZero() || h.CheckError == nil {
 			t.Errorf("the last check: %+v", h)
 		}
-		if n := u.metrics.(*counts); n.bad.Load() < 6 || n.good.Load() == 0 || int(n.good.Load()+n.bad.Load()) != p.times("a")+p.times("b") {
+		if n := u.metrics.(*counts); n.bad.Load() < 5 || n.good.Load() == 0 || int(n.good.Load()+n.bad.Load()) != p.times("a")+p.times("b") {
 			t.Errorf("%d good and %d bad checks are counted of %d", n.good.Load(), n.bad.Load(), p.times("a")+p.times("b"))
 		}
 		p.set("a", false)

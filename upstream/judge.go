@@ -154,6 +154,7 @@ func (u *Upstream) newOutliers() *outlier.Set {
 			}
 		}
 		if change.Out {
+			u.wakeOutliers()
 			u.metrics.Ejected(change.Reason.String())
 			u.logger.Warn("endpoint ejected", "endpoint", change.Member.Name(), "reason", change.Reason.String(), "for", change.For.String(),
 				"value", change.Value, "bound", change.Bound)
@@ -162,6 +163,14 @@ func (u *Upstream) newOutliers() *outlier.Set {
 		u.logger.Info("endpoint back", "endpoint", change.Member.Name(), "reason", change.Reason.String())
 	}
 	return outlier.NewSet(c)
+}
+
+// wakeOutliers says that somebody has been ejected.
+func (u *Upstream) wakeOutliers() {
+	select {
+	case u.ejected <- struct{}{}:
+	default:
+	}
 }
 
 // tickOutliers takes the verdicts that need time.
@@ -173,6 +182,7 @@ func (u *Upstream) tickOutliers(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
+		case <-u.ejected: // It may return before the timer.
 		}
 		now := message.Clock()
 		timer.Reset(time.Duration(u.outliers.Tick(now) - now))

@@ -168,9 +168,10 @@ type Upstream struct {
 	security Security // nil without TLS
 	h2       http2.Counters
 
-	chosen atomic.Pointer[selection]
-	mu     sync.Mutex // one change of the selection at a time
-	closed bool       // guarded by mu
+	chosen   atomic.Pointer[selection]
+	mu       sync.Mutex // one change of the selection at a time
+	closed   bool       // guarded by mu
+	heritage heritage   // for the first list of endpoints; guarded by mu; nil without
 
 	hashKey  *template.Template // nil without ConsistentHash
 	adhesive *adhesive          // nil without Sticky
@@ -182,6 +183,7 @@ type Upstream struct {
 
 	discovered *discovered // nil where the endpoints are configured
 
+	ejected  chan struct{}           // gets a value when an endpoint is; has room for one
 	replaced chan struct{}           // gets a value when endpoints have come or gone; has room for one
 	tasks    []func(context.Context) // what goes on beside the exchanges
 	start    sync.Once
@@ -194,7 +196,7 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, replaced: make(chan struct{}, 1), logger: logger.With("upstream", config.Name)}
+	u := &Upstream{made: config, config: config.withDefaults(), metrics: metrics, replaced: make(chan struct{}, 1), ejected: make(chan struct{}, 1), logger: logger.With("upstream", config.Name)}
 	metrics.Watch(config.Health != nil, config.Ejection != nil, config.Breaker != nil)
 	u.budget = retry.NewBudget(u.config.Retry.Budget)
 	if u.config.Balance == ConsistentHash {
@@ -261,6 +263,7 @@ func (u *Upstream) choose(all []*Endpoint, tokens *sticky.Table[holder]) {
 
 // SetEndpoints makes a list the upstream's endpoints. One that was there before, and is
 // described as before, keeps its connections and what is known of its health. One that
+// is described in another way goes on with what is known of it. One that
 // leaves is drained: it gets no further request, and each of its connections is closed
 // when its exchange has ended.
 func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string) {
@@ -270,15 +273,22 @@ func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string)
 		return nil, nil
 	}
 	before := map[string]*Endpoint{}
+	known := u.heritage
+	u.heritage = nil
+	if known == nil {
+		known = heritage{}
+	}
 	for _, e := range u.Endpoints() {
 		before[e.address] = e
+		known[e.identity()] = e
 	}
+	now := message.Clock()
 	all := make([]*Endpoint, 0, len(list))
 	for i := range list {
 		e := before[list[i].Address]
 		if e == nil || !e.same(&list[i]) {
 			e = newEndpoint(u, list[i])
-			e.began.Store(message.Clock())
+			u.continueAs(e, known, now)
 			added = append(added, e.address)
 		} else {
 			delete(before, e.address)

@@ -124,3 +124,96 @@ breaker: { scope: [endpoint, upstream], minimum_requests: 4, open: 1h, max_open:
 		}
 	}
 }
+
+// TestHealthOverReloads: a reload that changes an upstream sends nothing to an endpoint that is known
+// to be ill.
+func TestHealthOverReloads(t *testing.T) {
+	t.Parallel()
+	a, b, c := newOrigin(t, "a"), newOrigin(t, "b"), newOrigin(t, "c")
+	settings := func(timeout string) string {
+		return fmt.Sprintf(`endpoints: [%s, %s, %s]
+retry: { attempts: 0 }
+health: { path: /health, interval: 50ms, unhealthy: 2 }
+ejection: { consecutive: 3, time: 1h, max_time: 1h }
+timeouts: { response: %s }`, a.URL, b.URL, c.URL, timeout)
+	}
+	g := start(t, settings("10s"))
+	a.fails.Store(true)
+	g.eventually(func() error {
+		all, _ := g.endpoints()
+		if e := all[a.address()]; e.State != "unhealthy" {
+			return fmt.Errorf("%+v", e)
+		}
+		return nil
+	})
+	before, _ := g.endpoints()
+	asked := a.asked.Load()
+	for _, timeout := range []string{"11s", "12s", "13s"} {
+		g.reload(settings(timeout))
+		for range 30 {
+			if code, body, _ := g.ask(""); code != 200 {
+				t.Fatalf("after a reload: %d %s", code, body)
+			}
+		}
+		after, _ := g.endpoints()
+		if e := after[a.address()]; e.State != "unhealthy" || !e.Since.Equal(before[a.address()].Since) || e.Check == nil {
+			t.Errorf("after a reload: %+v", e)
+		}
+	}
+	if now := a.asked.Load(); now != asked {
+		t.Errorf("the ill endpoint got %d requests", now-asked)
+	}
+	a.fails.Store(false)
+	g.eventually(func() error {
+		if _, body, _ := g.ask(""); body != "a " {
+			return fmt.Errorf("it gets no requests when it is well again")
+		}
+		return nil
+	})
+	if n := strings.Count(g.Log(), `"endpoint unhealthy"`); n != 1 {
+		t.Errorf("one illness is in the log %d times", n)
+	}
+}
+
+// TestEjectionAndBreakerOverReloads is the same for what passive watching has found.
+func TestEjectionAndBreakerOverReloads(t *testing.T) {
+	t.Parallel()
+	for _, watch := range []string{
+		"ejection: { consecutive: 3, time: 1h, max_time: 1h }",
+		"breaker: { minimum_requests: 3, open: 1h, max_open: 1h }",
+	} {
+		a, b := newOrigin(t, "a"), newOrigin(t, "b")
+		settings := func(timeout string) string {
+			return fmt.Sprintf("endpoints: [%s, %s]\nretry: { attempts: 0 }\n%s\ntimeouts: { response: %s }", a.URL, b.URL, watch, timeout)
+		}
+		g := start(t, settings("10s"))
+		a.fails.Store(true)
+		for range 10 {
+			g.ask("")
+		}
+		asked := a.asked.Load()
+		if asked != 3 {
+			t.Errorf("%s: it got %d requests", watch, asked)
+		}
+		g.reload(settings("11s"))
+		for range 10 {
+			if code, body, _ := g.ask(""); code != 200 {
+				t.Fatalf("%s: after a reload: %d %s", watch, code, body)
+			}
+		}
+		if a.asked.Load() != asked {
+			t.Errorf("%s: after a reload it gets requests", watch)
+		}
+		all, _ := g.endpoints()
+		e := all[a.address()]
+		if e.Ejection != nil && (e.State != "ejected" || e.Ejection.Count != 1 || time.Until(e.Ejection.Until) < 50*time.Minute) {
+			t.Errorf("%s: %+v, %+v", watch, e, e.Ejection)
+		}
+		if e.Breaker != nil && (e.Breaker.State != "open" || e.Breaker.Opened != 1 || time.Until(e.Breaker.Until) < 50*time.Minute) {
+			t.Errorf("%s: %+v", watch, e.Breaker)
+		}
+		if (e.Ejection == nil) == (e.Breaker == nil) {
+			t.Errorf("%s: %+v", watch, e)
+		}
+	}
+}

@@ -149,6 +149,7 @@ type Breaker struct {
 	mu        sync.Mutex // guards the changes of state and what follows
 	number    uint64     // of changes
 	inARow    int        // times that it opened since it was closed
+	cause     Reason     // why it left Closed: Failures or SlowCalls
 	round     uint64     // tells the probes of one half-open time from those of another
 	underway  int        // probes of this round
 	last      int64      // when the last probe of this round began
@@ -255,6 +256,7 @@ func (b *Breaker) judge(now int64) Change {
 	if State(b.state.Load()) != Closed {
 		return Change{}
 	}
+	b.cause = reason
 	change := b.open(now, reason)
 	change.Outcomes, change.Failures, change.Slow = outcomes, b.counts.Sum(now, failures), b.counts.Sum(now, slow)
 	return change
@@ -336,6 +338,28 @@ type View struct {
 	Outcomes, Failures, Slow int64         // in the window
 	Reopens                  time.Duration // until the next probe may begin, where it is open
 	Opened, Refused          int64         // since the beginning
+}
+
+// Adopt makes a new breaker go on where another one is, which it replaces: one that was open, or
+// sending probes, is open and sends its own. What it was opened for must still count; else it begins
+// closed. It is called before the breaker is used, and tells no change.
+func (b *Breaker) Adopt(from *Breaker, now int64) {
+	from.mu.Lock()
+	state, until, inARow, cause := State(from.state.Load()), from.until.Load(), from.inARow, from.cause
+	from.mu.Unlock()
+	b.opened.Store(from.opened.Load())
+	b.refused.Store(from.refused.Load())
+	if state == Closed || cause == Failures && b.config.FailureShare <= 0 || cause == SlowCalls && b.config.SlowShare <= 0 {
+		return
+	}
+	if state == HalfOpen {
+		until = now
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inARow, b.cause = inARow, cause
+	b.until.Store(min(until, now+int64(b.config.OpenMax)))
+	b.state.Store(uint32(Open))
 }
 
 // State is what the breaker does at the moment. An open one whose time is over stays open until

@@ -407,3 +407,66 @@ func BenchmarkOpen(b *testing.B) {
 		breaker.Allow(1)
 	}
 }
+
+// TestAdopt is a breaker that replaces another one, with settings of its own.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	before := Config{FailureShare: 0.5, SlowShare: 0.5, SlowAfter: time.Second, Volume: 2, OpenFor: 10 * time.Second, OpenMax: time.Minute, Successes: 1}
+	fails := func(b *Breaker, now int64) { b.Record(now, 0, 0, true, 0); b.Record(now, 0, 0, true, 0) }
+	slow := func(b *Breaker, now int64) {
+		b.Record(now, 0, 0, false, 2*time.Second)
+		b.Record(now, 0, 0, false, 2*time.Second)
+	}
+	probing := func(b *Breaker, now int64) { fails(b, now-10*second); b.Allow(now) }
+	twice := func(b *Breaker, now int64) {
+		fails(b, now-10*second)
+		b.Record(now, 0, b.Allow(now).Probe, true, 0)
+	}
+	for _, c := range []struct {
+		name   string
+		happen func(b *Breaker, now int64)
+		after  func(c *Config)
+		until  time.Duration // when a probe is let through; 0: it is closed
+	}{
+		{"closed", func(*Breaker, int64) {}, func(*Config) {}, 0},
+		{"open", fails, func(*Config) {}, 10 * time.Second},
+		{"open, and for longer than is allowed now", fails, func(c *Config) { c.OpenFor, c.OpenMax = time.Second, 2*time.Second }, 2 * time.Second},
+		{"open for failures, which do not count any more", fails, func(c *Config) { c.FailureShare = 0 }, 0},
+		{"open for slow calls", slow, func(c *Config) { c.FailureShare = 0 }, 10 * time.Second},
+		{"open for slow calls, which do not count any more", slow, func(c *Config) { c.SlowShare = 0 }, 0},
+		{"half-open", probing, func(*Config) {}, 1},
+		{"open again", twice, func(*Config) {}, 20 * time.Second},
+		{"open again, but not for failures any more", twice, func(c *Config) { c.FailureShare = 0 }, 0},
+	} {
+		now := 100 * second
+		old, _ := made(before)
+		c.happen(old, now)
+		config := before
+		c.after(&config)
+		b, changes := made(config)
+		b.Adopt(old, now)
+		if len(changes.changes) != 0 {
+			t.Errorf("%s: it tells %v", c.name, changes.changes)
+		}
+		if v, was := b.View(now), old.View(now); v.Opened != was.Opened || v.Refused != was.Refused {
+			t.Errorf("%s: it counts %+v, and before %+v", c.name, v, was)
+		}
+		if c.until == 0 {
+			if d := b.Allow(now); !d.OK || d.Probe != 0 {
+				t.Errorf("%s: %+v", c.name, d)
+			}
+			continue
+		}
+		if d := b.Allow(now + int64(c.until) - 2); d.OK {
+			t.Errorf("%s: it lets through too early: %+v", c.name, d)
+		}
+		d := b.Allow(now + int64(c.until))
+		if !d.OK || d.Probe == 0 {
+			t.Fatalf("%s: it lets no probe through: %+v", c.name, d)
+		}
+		b.Record(now+int64(c.until), 0, d.Probe, false, 0)
+		if b.State() != Closed {
+			t.Errorf("%s: after a good probe it is %v", c.name, b.State())
+		}
+	}
+}

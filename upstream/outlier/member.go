@@ -115,6 +115,46 @@ func latencyBound(bucket int) time.Duration {
 	return time.Duration(4+quarter) << (octave + latencyShift - 2)
 }
 
+// Adopt makes a new member go on where another one is, which it replaces, in the same set
+// or in another: it is out as long as that would be, if what that was ejected for still counts
+// and so many may be out, and its ejections count. It says whether it is out, and tells no change.
+func (m *Member) Adopt(from *Member, now int64) (out bool) {
+	from.set.mu.Lock()
+	fromOut, reason, until, times, total, since := from.out.Load(), from.reason, from.until, from.times, from.total, from.since
+	from.set.mu.Unlock()
+	s := m.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.total, m.reason, m.since = total, reason, since
+	if !s.config.judges(reason) {
+		return false
+	}
+	m.times = min(times, int(s.config.Max/s.config.Base))
+	// In the same set the place is that of the other one, which leaves.
+	if !fromOut || until <= now || from.set != s && s.out >= s.room() {
+		return false
+	}
+	m.until = min(until, now+int64(s.config.Max))
+	m.out.Store(true)
+	s.out++
+	return true
+}
+
+// judges says whether there is a bound for a reason.
+func (c *Config) judges(r Reason) bool {
+	switch r {
+	case Consecutive:
+		return c.Consecutive > 0
+	case FailureShare:
+		return c.FailureShare > 0
+	case SuccessRate:
+		return c.SuccessFactor > 0
+	case Latency:
+		return c.LatencyFactor > 0
+	}
+	return false
+}
+
 // View is what a member looks like from outside.
 type View struct {
 	Out       bool

@@ -461,3 +461,75 @@ func BenchmarkTickOf10000(b *testing.B) {
 		r.set.Tick(now)
 	}
 }
+
+// TestAdopt is a member that replaces another one, in a set with settings of its own.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	before := Config{Consecutive: 2, Base: 30 * time.Second, Max: 5 * time.Minute, FailureShare: 0.5}
+	for _, c := range []struct {
+		name  string
+		after func(c *Config)
+		now   int64
+		back  time.Duration // 0: it is not out
+	}{
+		{"as before", func(*Config) {}, 41 * second, 50 * time.Second},
+		{"no longer than is allowed now", func(c *Config) { c.Base, c.Max = time.Second, 2*time.Second }, 41 * second, 2 * time.Second},
+		{"for another reason only", func(c *Config) { c.Consecutive = 0 }, 41 * second, 0},
+		{"when it is over", func(*Config) {}, 91 * second, 0},
+	} {
+		old := made(3, before)
+		old.feed(second, 0, 0, 2, 0)
+		old.set.Tick(31 * second)
+		old.feed(31*second, 0, 0, 2, 0) // Its second ejection, for a minute.
+		config := before
+		c.after(&config)
+		r := made(3, config)
+		out := r.members[0].Adopt(old.members[0], c.now)
+		v := r.members[0].View(c.now)
+		if out != v.Out || v.Back != c.back || out != (c.back > 0) || v.Ejections != 2 || len(r.changes) != 0 {
+			t.Errorf("%s: out %v, %+v, tells %v", c.name, out, v, r.changes)
+		}
+		if out {
+			r.set.Tick(c.now + int64(c.back) - 1)
+			still := r.members[0].Out()
+			r.set.Tick(c.now + int64(c.back))
+			if !still || r.members[0].Out() {
+				t.Errorf("%s: it does not return in time", c.name)
+			}
+		}
+	}
+}
+
+// TestAdoptNoMoreThanMayBeOut: in a set of two one stays.
+func TestAdoptNoMoreThanMayBeOut(t *testing.T) {
+	t.Parallel()
+	c := Config{Consecutive: 1, MaxShare: 1}
+	old, r := made(4, c), made(2, c)
+	for i := range 2 {
+		old.feed(1, i, 0, 1, 0)
+		r.members[i].Adopt(old.members[i], 2)
+	}
+	if got := r.out(); len(got) != 1 || got[0] != 0 {
+		t.Errorf("out are %v", got)
+	}
+}
+
+// TestAdoptWithinASet is an endpoint that is described anew: its place among those who are out is
+// taken over.
+func TestAdoptWithinASet(t *testing.T) {
+	t.Parallel()
+	r := made(2, Config{Consecutive: 1, Base: time.Minute})
+	r.feed(1, 0, 0, 1, 0)
+	m := r.set.Join("0", 2)
+	if !m.Adopt(r.members[0], 2) {
+		t.Fatal("it is not out")
+	}
+	r.set.Leave(r.members[0], 3)
+	if len(r.changes) != 1 || !m.Out() || r.set.out != 1 {
+		t.Errorf("%d are out, told %v", r.set.out, r.changes)
+	}
+	r.set.Tick(1 + 60*second)
+	if m.Out() || r.set.out != 0 {
+		t.Errorf("it does not return: %d", r.set.out)
+	}
+}

@@ -46,6 +46,9 @@ func (l *Latency) Observe(now int64, took, decay time.Duration) {
 	}
 }
 
+// Adopt makes the estimate that of another one.
+func (l *Latency) Adopt(from *Latency) { l.word.Store(from.word.Load()) }
+
 // fade is what is left of an estimate's weight.
 func fade(now int64, word uint64, decay time.Duration) float64 {
 	ticks := max(int32(uint32(now>>tick)-uint32(word)), 0)

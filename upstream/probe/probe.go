@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -50,6 +51,12 @@ const MaxBody = 64 << 10
 
 // Range is a range of statuses, both ends included.
 type Range struct{ From, To int }
+
+// Equal says whether two ask the same, and for the same answer, however long they wait for it.
+func (c Config) Equal(d Config) bool {
+	c.Timeout, d.Timeout = 0, 0
+	return reflect.DeepEqual(c, d)
+}
 
 // Prober asks endpoints. Its methods may be called from any goroutine.
 type Prober struct {
