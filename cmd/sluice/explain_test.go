@@ -57,6 +57,19 @@ func TestDiscoveryInWords(t *testing.T) {
 	golden(t, "testdata/explain/discovery-check.txt", out)
 }
 
+// TestRolloutInWords: explain says what a roll-out will do, and how it stands according to
+// what is kept.
+func TestRolloutInWords(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"new", "back", "free"} {
+		out, errOut, err := command("explain", "-c", "testdata/explain/rollout.yaml", "GET", "/"+name)
+		if err != nil || errOut != "" {
+			t.Errorf("%s: %v, %q", name, err, errOut)
+		}
+		golden(t, "testdata/explain/rollout-"+name+".txt", out)
+	}
+}
+
 func TestExplainUsage(t *testing.T) {
 	t.Parallel()
 	for _, arguments := range []string{
