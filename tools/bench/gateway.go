@@ -106,7 +106,10 @@ func (b *bench) startSluice(name, rest string, env ...string) (*contender, error
 }
 
 func (b *bench) startGateway(g gateway, origin, rest string) (*contender, error) {
-	config := g.head(origin) + rest
+	return b.startConfigured(g, g.head(origin)+rest)
+}
+
+func (b *bench) startConfigured(g gateway, config string) (*contender, error) {
 	if err := os.WriteFile(g.config, []byte(config), 0o644); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,8 @@ func TestConfigurationsHold(t *testing.T) {
 		"upgrades": head + webSocketRoute,
 		"secure":   secure.head("127.0.0.1:8081") + bareRoute,
 		"governed": head + governed("/tmp/access.log"),
+		"traffic":  g.twoEndpoints("127.0.0.1:8081") + allTraffic,
+		"plain":    g.twoEndpoints("127.0.0.1:8081") + bareRoute,
 		"routes":   string(g.routesFile("127.0.0.1:8081", 20).text),
 	} {
 		dir := t.TempDir()

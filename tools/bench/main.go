@@ -46,6 +46,7 @@ func groups() []group {
 	return []group{
 		{"bare", (*bench).bare},
 		{"policies", (*bench).policies},
+		{"traffic", (*bench).traffic},
 		{"routes", (*bench).manyRoutes},
 		{"bodies", (*bench).bodies},
 		{"tls", (*bench).overTLS},
@@ -82,7 +83,7 @@ func main() {
 func parseOptions() options {
 	var o options
 	flag.StringVar(&o.sluice, "sluice", "bin/sluice", "the sluice binary")
-	flag.StringVar(&o.only, "only", "", "comma-separated groups: bare,policies,routes,bodies,tls,handshake,h2,h3,grpc,idle,websockets,reload,start")
+	flag.StringVar(&o.only, "only", "", "comma-separated groups: bare,policies,traffic,routes,bodies,tls,handshake,h2,h3,grpc,idle,websockets,reload,start")
 	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each comparison")
 	flag.DurationVar(&o.turn, "turn", 4*time.Second, "how long one proxy's turn lasts, in whole seconds")
 	flag.IntVar(&o.routes, "routes", 100_000, "routes of the large configuration")
@@ -91,7 +92,7 @@ func parseOptions() options {
 	flag.StringVar(&o.document, "document", "docs/performance.md", "the file that -write changes")
 	flag.BoolVar(&o.write, "write", false, "write the tables into the document")
 	flag.BoolVar(&o.quick, "quick", false, "three rounds of one second: for a first look")
-	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of sluice under load to this file, and measure nothing else (-only bare, policies, routes or grpc)")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of sluice under load to this file, and measure nothing else (-only bare, policies, traffic, routes or grpc)")
 	flag.Parse()
 	if o.quick {
 		o.rounds, o.turn = 3, time.Second

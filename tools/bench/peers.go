@@ -81,6 +81,7 @@ func (b *bench) startOrigin() (string, error) {
   open_file_cache max=16;
   server {
     listen ` + address + ` backlog=4096;
+    listen ` + neighbour(address) + ` backlog=4096;
     location / { return 200 '` + payload + `'; }
     location ~ ^/(1k|100k|10m)$ { root ` + b.fleet.dir + `; }
   }

@@ -27,6 +27,8 @@ func (b *bench) captureProfile(group string) error {
 		if err == nil {
 			c.load.headers = []string{"X-Api-Key: " + key}
 		}
+	case "traffic":
+		c, err = b.startTraffic("sluice", allTraffic, env)
 	case "routes":
 		c, err = b.startRoutes("sluice", b.options.routes, env)
 	case "grpc":
@@ -41,7 +43,7 @@ func (b *bench) captureProfile(group string) error {
 			err = b.call(c, false, 16, streams)
 		}
 	default:
-		return fmt.Errorf("-profile knows bare, policies, routes and grpc, not %s", group)
+		return fmt.Errorf("-profile knows bare, policies, traffic, routes and grpc, not %s", group)
 	}
 	if err != nil {
 		return err
