@@ -32,7 +32,8 @@ type Handler struct {
 	// Upstreams names the upstreams that Serve may ask, for explain. Those of targets within
 	// this one are added to it.
 	Upstreams []string
-	// Words are what explain says of the target beside its settings, a line each.
+	// Words are what explain says of the target beside its settings, a line each. Those of
+	// targets within this one follow.
 	Words []string
 }
 

@@ -5,6 +5,7 @@ package targets
 import (
 	"github.com/sluice-gateway/sluice/target"
 	"github.com/sluice-gateway/sluice/targets/fallback"
+	"github.com/sluice-gateway/sluice/targets/mirror"
 	"github.com/sluice-gateway/sluice/targets/redirect"
 	"github.com/sluice-gateway/sluice/targets/respond"
 	"github.com/sluice-gateway/sluice/targets/rollout"
@@ -19,6 +20,7 @@ func All() []target.Kind {
 		split.Kind,
 		rollout.Kind,
 		fallback.Kind,
+		mirror.Kind,
 		respond.Kind,
 		redirect.Kind,
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluice-gateway/sluice/internal/meter"
@@ -83,7 +84,19 @@ func build(c *Config, env *target.Env) (target.Handler, error) {
 	if !keeps || !f.on.afterSent() {
 		f.body = 0
 	}
-	return target.Handler{Serve: f.serve}, nil
+	return target.Handler{Serve: f.serve, Words: f.words(c)}, nil
+}
+
+// words say what the settings mean, for explain.
+func (f *fallback) words(c *Config) []string {
+	var names, on []string
+	for i := range f.choices {
+		names = append(names, f.choices[i].name)
+	}
+	for _, word := range c.On {
+		on = append(on, string(word))
+	}
+	return []string{"asks " + strings.Join(names, ", then ") + " instead on " + strings.Join(on, ", ")}
 }
 
 func counter(env *target.Env, to string) *meter.Counter {
