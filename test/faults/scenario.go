@@ -110,6 +110,8 @@ func Scenarios() []Scenario {
 		{"one of three is ill, a breaker alone", oneBroken},
 		{"all are ill, a breaker of the upstream", allBroken},
 		{"a region is lost", regionLost},
+		{"a member of a group is lost", memberLost},
+		{"bursting: more than the first member bears", bursting},
 		{"endpoints come and go by DNS", dnsChanges},
 		{"overload at 3x, no limit", overload("")},
 		{"overload at 3x, adaptive", overload("concurrency: adaptive")},

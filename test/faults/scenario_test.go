@@ -58,6 +58,18 @@ func times(least, most float64) func(*Report) error {
 	}
 }
 
+// first says that the first bars are met: those that hold on a busy machine too.
+func first(bars int) func(*Report) error {
+	return func(r *Report) error {
+		for _, b := range r.Bars[:bars] {
+			if !b.Met {
+				return fmt.Errorf("wanted %s: %s", b.Want, b.Have)
+			}
+		}
+		return nil
+	}
+}
+
 // played is what came of a scenario.
 type played struct {
 	report Report
@@ -81,6 +93,8 @@ func TestScenarios(t *testing.T) {
 		"one of three is ill, a breaker alone":            {served, times(0, 0.7)},
 		"all are ill, a breaker of the upstream":          {only("500", "503 upstream_breaker_open"), times(0, 1)},
 		"a region is lost":                                {served},
+		"a member of a group is lost":                     {first(2)},
+		"bursting: more than the first member bears":      {first(3), only("503 upstream_overloaded")},
 		"endpoints come and go by DNS":                    {served},
 		"overload at 3x, no limit":                        {},
 		"overload at 3x, adaptive":                        {},
