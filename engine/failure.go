@@ -23,6 +23,17 @@ func (p *passage) fail(err error) {
 	p.x.Deny(problem)
 }
 
+// failInTarget is fail for a target. Of what it had begun to answer one field is left: when a
+// client that was refused may come back.
+func (p *passage) failInTarget(err error) {
+	after := p.x.Response.Header.Get("Retry-After")
+	p.fail(err)
+	p.discard()
+	if after != "" && p.x.Problem().Status == 503 {
+		p.x.Response.Header.Set("Retry-After", after)
+	}
+}
+
 // fault is a policy that could not decide: its on_fault setting does.
 func (p *passage) fault(step *Step) (goOn bool) {
 	err := p.x.TakeFault()

@@ -124,7 +124,7 @@ func (p *passage) match() bool {
 }
 
 // ask calls the target. One that fails leaves nothing of what it had begun to
-// answer.
+// answer but Retry-After.
 func (p *passage) ask() {
 	x := p.x
 	call := boundGRPC(x)
@@ -141,8 +141,7 @@ func (p *passage) ask() {
 		err = errNoAnswer
 	}
 	if err != nil {
-		p.fail(err)
-		p.discard()
+		p.failInTarget(err)
 	} else if call && x.Response.Body != nil {
 		x.Response.Body = &grpcBody{inner: x.Response.Body, x: x}
 	}

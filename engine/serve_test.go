@@ -147,7 +147,7 @@ func TestMethodNotAllowed(t *testing.T) {
 	}
 }
 
-// TestTargetFails leaves nothing of an answer that was begun.
+// TestTargetFails leaves nothing of an answer that was begun but when to come back.
 func TestTargetFails(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -166,12 +166,16 @@ func TestTargetFails(t *testing.T) {
 		body := &body{}
 		r.Swap(r.snapshot(nil, on{path: "/", target: func(x *message.Exchange) error {
 			x.Response.Header.Append("Content-Encoding", "gzip")
+			x.Response.Header.Append("Retry-After", "7")
 			x.Response.Body = body
 			return test.err
 		}}))
 		w, _ := r.get("/")
 		if w.status != test.status || problemOf(t, w.body) != test.code || w.header.Has("Content-Encoding") || body.closed != 1 {
 			t.Errorf("%s: %d %v %s, closed %d times", name, w.status, w.header.Fields(), w.body, body.closed)
+		}
+		if w.header.Has("Retry-After") != (test.status == 503) {
+			t.Errorf("%s: %v", name, w.header.Fields())
 		}
 		if strings.Contains(r.log.String(), `"in":"target"`) != test.logged {
 			t.Errorf("%s: the log is %s", name, r.log)
