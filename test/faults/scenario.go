@@ -113,6 +113,8 @@ func Scenarios() []Scenario {
 		{"a member of a group is lost", memberLost},
 		{"bursting: more than the first member bears", bursting},
 		{"endpoints come and go by DNS", dnsChanges},
+		{"a canary fails", badCanary(Behaviour{Status: 500})},
+		{"a canary is slower", badCanary(Behaviour{Delay: sluggish})},
 		{"overload at 3x, no limit", overload("")},
 		{"overload at 3x, adaptive", overload("concurrency: adaptive")},
 		{"retry storm, budget of 20%", storm("20%", true)},

@@ -96,6 +96,8 @@ func TestScenarios(t *testing.T) {
 		"a member of a group is lost":                     {first(2)},
 		"bursting: more than the first member bears":      {first(3), only("503 upstream_overloaded")},
 		"endpoints come and go by DNS":                    {served},
+		"a canary fails":                                  {served, times(0, 0.5)},
+		"a canary is slower":                              {served},
 		"overload at 3x, no limit":                        {},
 		"overload at 3x, adaptive":                        {},
 		"retry storm, budget of 20%":                      {only("503"), times(1, 2)},
