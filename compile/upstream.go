@@ -244,6 +244,12 @@ func retrySettings(r *traffic.Retry) upstream.Retry {
 	for _, method := range r.Methods {
 		s.Vouched += method + " "
 	}
+	if h := r.Hedge; h != nil {
+		s.Hedge = upstream.Hedge{After: h.After.Std(), Max: h.Max}
+		for _, method := range h.Methods {
+			s.Hedge.Methods += method + " "
+		}
+	}
 	return s
 }
 

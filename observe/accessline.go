@@ -65,7 +65,7 @@ func LogFields() []LogField {
 		{"route", "string", false, "Name of the route that matched."},
 		{"upstream", "string", false, "Name of the upstream that was asked last."},
 		{"upstream_group", "string", false, "Name of the upstream of which that one is a member; of several the outermost."},
-		{"endpoint", "string", false, "Address of the origin that was asked last."},
+		{"endpoint", "string", false, "Address of the origin whose answer was used, or that was asked last."},
 		{"fallback", "string", false, "What was asked last because the target had failed: the name of an upstream, or the kind of a target."},
 		{"fallback_cause", "string", false, "Why the target had failed: the code of a problem, or a status."},
 		{"problem", "string", false, "Code of the problem with which the exchange ended."},

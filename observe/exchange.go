@@ -76,6 +76,7 @@ func statusClass(status int) int {
 type UpstreamMetrics struct {
 	requests        [statusClasses]*meter.Counter
 	retries         *meter.Counter
+	hedges          [hedgeResults]*meter.Counter
 	connect         *meter.Histogram
 	connectFailures *meter.Counter
 	firstByte       *meter.Histogram
@@ -94,6 +95,9 @@ func newUpstreamMetrics(r *Registry, upstream string) *UpstreamMetrics {
 		registry:        r,
 		upstream:        upstream,
 	}
+	for result, label := range hedgeLabels {
+		m.hedges[result] = r.counter(&upstreamHedges, upstream, label)
+	}
 	for class, status := range statusLabels {
 		m.requests[class] = r.counter(&upstreamRequests, upstream, status)
 	}
@@ -106,6 +110,9 @@ func removeUpstreamMetrics(r *Registry, upstream string) {
 	r.remove(&upstreamConnectFailures, upstream)
 	r.remove(&upstreamFirstByte, upstream)
 	removeWatchMetrics(r, upstream)
+	for _, label := range hedgeLabels {
+		r.remove(&upstreamHedges, upstream, label)
+	}
 	for _, status := range statusLabels {
 		r.remove(&upstreamRequests, upstream, status)
 	}
@@ -123,6 +130,25 @@ func (m *UpstreamMetrics) Unanswered(shard uint32) { m.requests[0].Add(shard, 1)
 
 // Retried counts one more try of a request.
 func (m *UpstreamMetrics) Retried(shard uint32) { m.retries.Add(shard, 1) }
+
+// What may become of a hedge.
+const (
+	hedgeWon = iota
+	hedgeLost
+	hedgeRefused
+	hedgeResults
+)
+
+var hedgeLabels = [hedgeResults]string{"won", "lost", "refused"}
+
+// HedgeWon counts a request that went to one more endpoint, whose answer was used.
+func (m *UpstreamMetrics) HedgeWon(shard uint32) { m.hedges[hedgeWon].Add(shard, 1) }
+
+// HedgeLost counts one that was in vain.
+func (m *UpstreamMetrics) HedgeLost(shard uint32) { m.hedges[hedgeLost].Add(shard, 1) }
+
+// HedgeRefused counts one that was not sent for want of budget or room.
+func (m *UpstreamMetrics) HedgeRefused(shard uint32) { m.hedges[hedgeRefused].Add(shard, 1) }
 
 // Connected counts a new connection that took this long to open.
 func (m *UpstreamMetrics) Connected(shard uint32, took time.Duration) {

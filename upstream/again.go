@@ -110,8 +110,11 @@ func (u *Upstream) tryOf(x *message.Exchange, req *message.Request, resp *messag
 }
 
 // vouched says whether the configuration vouches for a method.
-func (u *Upstream) vouched(method string) bool {
-	for rest := u.config.Retry.Vouched; rest != ""; {
+func (u *Upstream) vouched(method string) bool { return listed(u.config.Retry.Vouched, method) }
+
+// listed says whether a method is one of a list in which each is followed by a space.
+func listed(list, method string) bool {
+	for rest := list; rest != ""; {
 		var word string
 		if word, rest, _ = strings.Cut(rest, " "); word == method {
 			return true
@@ -147,14 +150,23 @@ func pause(x *message.Exchange, d time.Duration) bool {
 	return !x.Wire().Gone()
 }
 
+// replays says whether a request of this method may be sent twice after it was sent once.
+func (u *Upstream) replays(method string) bool {
+	c := &u.config.Retry
+	if c.Attempts > 0 && c.On.AfterSent() && (message.Idempotent(method) || u.vouched(method)) {
+		return true
+	}
+	return u.hedges(method)
+}
+
 // prepareReplay reads a body that is short enough to be kept, where a try may fail after it
-// was sent. One whose length is not known is not waited for.
+// was sent, or go to two endpoints. One whose length is not known is not waited for.
 func (u *Upstream) prepareReplay(req *message.Request) *message.Problem {
 	c := &u.config.Retry
-	if req.Body == nil || c.Attempts == 0 || c.BodyLimit == 0 || !c.On.AfterSent() {
+	if req.Body == nil || c.BodyLimit == 0 || c.Attempts == 0 && c.Hedge.After == 0 {
 		return nil
 	}
-	if n := req.Body.Length(); n < 0 || n > c.BodyLimit || !message.Idempotent(req.Method) && !u.vouched(req.Method) {
+	if n := req.Body.Length(); n < 0 || n > c.BodyLimit || !u.replays(req.Method) {
 		return nil
 	}
 	_, err := req.ReadBody(c.BodyLimit)

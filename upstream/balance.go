@@ -32,7 +32,7 @@ type triedSet struct {
 const maxTries = 11
 
 func (t *triedSet) add(e *Endpoint) {
-	if t.n < maxTries {
+	if t.n < maxTries && !t.has(e) {
 		t.endpoints[t.n] = e
 		t.n++
 	}

@@ -21,7 +21,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 	tried := triedSet{wish: u.recall(req)}
 	now := x.Now()
 	for attempt := 0; ; attempt++ {
-		e, failure, problem := u.permittedTry(x, req, resp, now, tried)
+		e, failure, problem := u.permittedTry(x, req, resp, now, &tried)
 		if attempt > 0 {
 			u.budget.Return()
 		}
@@ -46,7 +46,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 
 // permittedTry asks one endpoint, if the time, the limit of concurrency and the breakers
 // allow it; else the problem says why it was not asked.
-func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp *message.Response, now int64, tried triedSet) (*Endpoint, *http1.Failure, *message.Problem) {
+func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp *message.Response, now int64, tried *triedSet) (*Endpoint, *http1.Failure, *message.Problem) {
 	if x.Expired() {
 		return nil, nil, message.DeadlineExceeded
 	}
@@ -57,18 +57,22 @@ func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp 
 	if waited {
 		now = message.Clock()
 	}
-	e, leave, problem := u.permitted(x, resp, now, tried)
+	e, leave, problem := u.permitted(x, resp, now, *tried)
 	if problem != nil {
 		u.leave(now, 0, overload.Ignored)
 		return nil, nil, problem
 	}
 	x.Facts.Endpoint = e.address
-	return e, u.timedTry(x, e, leave, req, resp), nil
+	if u.hedgeable(req) {
+		e, failure := u.hedgedTry(x, e, leave, req, resp, tried)
+		return e, failure, nil
+	}
+	return e, u.timedTry(x, e, leave, req, resp, began(x)), nil
 }
 
-// timedTry asks one endpoint, within the time of one try, and has it judged.
-func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req *message.Request, resp *message.Response) *http1.Failure {
-	began := began(x)
+// timedTry asks one endpoint, within the time of one try, and has it judged. The try began that long
+// after the exchange did.
+func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	returned := false
 	defer u.panicked(e, leave, &returned)
 	whole, measurable := x.Deadline, measurable(req)

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/workers"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/template"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
@@ -91,6 +92,7 @@ type Retry struct {
 	Budget    retry.BudgetConfig
 	Vouched   string // methods that may be repeated though they are not idempotent, each followed by a space
 	BodyLimit int64  // a body of at most this length is read before it is sent, so that it can be sent again
+	Hedge     Hedge
 }
 
 // Equal says whether two configurations mean the same.
@@ -147,6 +149,11 @@ type Metrics interface {
 	Answered(shard uint32, status int, firstByte time.Duration)
 	Unanswered(shard uint32)
 	Retried(shard uint32)
+	// HedgeWon, HedgeLost and HedgeRefused say what became of a request that was to go to one more
+	// endpoint: its answer was used, it was in vain, or it was not sent for want of budget or room.
+	HedgeWon(shard uint32)
+	HedgeLost(shard uint32)
+	HedgeRefused(shard uint32)
 	Connected(shard uint32, took time.Duration)
 	ConnectFailed(shard uint32)
 
@@ -167,6 +174,7 @@ type Upstream struct {
 	logger   *slog.Logger
 	security Security // nil without TLS
 	h2       http2.Counters
+	workers  workers.Pool // ask for hedged requests
 
 	chosen   atomic.Pointer[selection]
 	mu       sync.Mutex // one change of the selection at a time
@@ -220,6 +228,9 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 		all = append(all, newEndpoint(u, e))
 	}
 	u.use(all)
+	if u.config.Retry.Hedge.After > 0 {
+		u.workers.Join()
+	}
 	return u
 }
 
@@ -359,6 +370,9 @@ func (u *Upstream) Endpoints() []*Endpoint { return u.chosen.Load().all }
 func (u *Upstream) Close() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if !u.closed && u.config.Retry.Hedge.After > 0 {
+		u.workers.Leave()
+	}
 	u.closed = true
 	if u.stop != nil {
 		u.stop()

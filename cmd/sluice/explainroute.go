@@ -273,6 +273,14 @@ func concurrencyWords(c *traffic.Concurrency) string {
 }
 
 func retryWords(r *traffic.Retry) string {
+	if h := r.Hedge; h != nil {
+		return againWords(r) + "; asks " + counted(h.Max, "more endpoint") + " at the same time if a " + strings.Join(h.Methods, " or ") +
+			" is not answered within " + h.After.String()
+	}
+	return againWords(r)
+}
+
+func againWords(r *traffic.Retry) string {
 	if r.Attempts == 0 || len(r.On) == 0 {
 		return "never sends a request again"
 	}

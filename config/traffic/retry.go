@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
@@ -17,7 +18,15 @@ type Retry struct {
 	Backoff  Backoff            `doc:"How long to wait before a request is sent again."`
 	Budget   unit.Share         `default:"20%" doc:"The share of requests that may be sent again, of those under way and of those of the last 10s: so that retries do not become the load that an ill upstream dies of."`
 	// BudgetMinimum lets an upstream with few requests have retries at all.
-	BudgetMinimum int `default:"3" min:"0" max:"10000" doc:"How many may be sent again in any case, at one time and within 10s."`
+	BudgetMinimum int    `default:"3" min:"0" max:"10000" doc:"How many may be sent again in any case, at one time and within 10s."`
+	Hedge         *Hedge `doc:"When a request goes to another endpoint as well, because the answer takes long; absent: never."`
+}
+
+// Hedge says when a request goes to two endpoints at one time.
+type Hedge struct {
+	After   unit.Duration     `required:"true" min:"1ms" max:"1m" doc:"How long the head of an answer is waited for before another endpoint is asked as well; and again before one more is. Choose what nineteen of twenty answers do not take."`
+	Max     int               `default:"1" min:"1" max:"3" doc:"How many more endpoints are asked at most. Each costs the budget of retries."`
+	Methods unit.List[string] `default:"[GET, HEAD, OPTIONS]" min:"1" max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" doc:"The methods of which two may be under way at one time. What is given up may be done all the same, and later than the client expects; so each must be idempotent, or stand in methods of retry."`
 }
 
 // Backoff says how long to wait before a request is sent again.
@@ -32,8 +41,22 @@ func (r *Retry) Validate() error {
 	if r.Attempts > 0 && len(r.On) > 0 && r.Budget == 0 {
 		return unit.At("budget", errors.New("with a budget of 0% nothing is sent again: give it a share, or write attempts: 0"))
 	}
+	if r.Hedge == nil {
+		return nil
+	}
+	if r.Budget == 0 {
+		return unit.At("budget", errors.New("with a budget of 0% nothing is sent to a second endpoint: give it a share, or leave hedge out"))
+	}
+	for _, method := range r.Hedge.Methods {
+		if !idempotent[method] && !slices.Contains(r.Methods, method) {
+			return unit.At("hedge", fmt.Errorf("%s is not idempotent, so it may not be under way twice: leave it out, or vouch for it in methods of retry", method))
+		}
+	}
 	return nil
 }
+
+// idempotent are the methods that may be repeated (RFC 9110 §9.2.2).
+var idempotent = map[string]bool{"GET": true, "HEAD": true, "OPTIONS": true, "TRACE": true, "PUT": true, "DELETE": true}
 
 // RetryOn is what makes a request be sent again.
 type RetryOn string

@@ -51,7 +51,8 @@ func New(from *message.Exchange, req *message.Request) *Call {
 	x.Begin(c)
 	x.Client, x.Facts, x.Shard = from.Client, from.Facts, from.Shard
 	x.Facts.Upstream, x.Facts.UpstreamGroup, x.Facts.Endpoint, x.Facts.Tries = "", "", "", 0
-	x.Times.Started, x.Deadline = from.Times.Started, from.Deadline
+	x.Facts.Fallback, x.Facts.FallbackCause = "", ""
+	x.Times.Started, x.Deadline, x.ClientDeadline = from.Times.Started, from.Deadline, from.ClientDeadline
 	to := &x.Request
 	to.Method, to.Scheme, to.Authority = req.Method, req.Scheme, req.Authority
 	to.Path, to.RawPath, to.Query, to.HasQuery = req.Path, req.RawPath, req.Query, req.HasQuery

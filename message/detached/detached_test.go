@@ -20,7 +20,8 @@ func arrived(buffer []byte) *message.Exchange {
 	x.Client = message.Client{Peer: netip.MustParseAddrPort("192.0.2.1:99"), AddressText: "192.0.2.1", Listener: "web"}
 	x.Facts.Route, x.Facts.RequestID, x.Facts.Consumer = "orders", "17", &message.Consumer{Name: "acme"}
 	x.Facts.Params.Add("id", "4")
-	x.Facts.Upstream, x.Facts.Endpoint, x.Facts.Tries = "other", "192.0.2.9:80", 2
+	x.Facts.Upstream, x.Facts.Endpoint, x.Facts.Tries, x.Facts.Fallback = "other", "192.0.2.9:80", 2, "third"
+	x.ClientDeadline = x.Deadline
 	r := &x.Request
 	r.Method, r.Scheme, r.Authority, r.Protocol = "PUT", "https", "example.com", "HTTP/2"
 	r.Path, r.RawPath, r.Query, r.HasQuery = "/a", "/./a", "q=1", true
@@ -71,7 +72,7 @@ func TestCopyOutlivesItsExchange(t *testing.T) {
 		t.Errorf("%+v %+v %v", y.Client, y.Times, y.Deadline)
 	}
 	f := &y.Facts
-	if f.Route != "orders" || f.RequestID != "17" || f.Consumer.Name != "acme" || f.Params.Get("id") != "4" || f.Tries != 0 || f.Upstream+f.Endpoint != "" {
+	if f.Route != "orders" || f.RequestID != "17" || f.Consumer.Name != "acme" || f.Params.Get("id") != "4" || f.Tries != 0 || f.Upstream+f.Endpoint+f.Fallback != "" || y.ClientDeadline != want.ClientDeadline {
 		t.Errorf("the facts are %+v", f)
 	}
 	for range 2 {

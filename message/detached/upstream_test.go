@@ -30,6 +30,9 @@ type counts struct{}
 func (counts) Answered(uint32, int, time.Duration) {}
 func (counts) Unanswered(uint32)                   {}
 func (counts) Retried(uint32)                      {}
+func (counts) HedgeWon(uint32)                     {}
+func (counts) HedgeLost(uint32)                    {}
+func (counts) HedgeRefused(uint32)                 {}
 func (counts) Connected(uint32, time.Duration)     {}
 func (counts) ConnectFailed(uint32)                {}
 func (counts) Watch(bool, bool, bool)              {}
