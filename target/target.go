@@ -33,7 +33,7 @@ type Handler struct {
 	// this one are added to it.
 	Upstreams []string
 	// Words are what explain says of the target beside its settings, a line each. Those of
-	// targets within this one follow.
+	// targets within this one follow. Only a dry build needs them.
 	Words []string
 }
 

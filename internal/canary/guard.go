@@ -12,8 +12,8 @@ const (
 	// overLimit is 99 %: by so much it must be sure that the true share of failures, or of
 	// slow answers, is above its limit (Wilson's lower bound).
 	overLimit = 2.33
-	// worse is 99.95 %: by so much the new side must be worse than the old one.
-	worse = 3.3
+	// worse is 99.99 %: by so much the new side must be worse than the old one.
+	worse = 3.7
 	// materially is how many times the old side's share of failures the new one's must be at
 	// least: of very many requests the smallest difference is a certain one.
 	materially = 1.25
@@ -52,19 +52,8 @@ const (
 	bad
 )
 
-// judge compares what the new side has answered with the old side, of which nothing may be
-// known (no requests).
-func (g *Guard) judge(sample *Sample, old Known) (finding, string) {
-	f, reason := g.judgeFailures(sample, old)
-	if f == bad {
-		return f, reason
-	}
-	if slow := g.judgeLatency(sample, old); slow != "" {
-		return bad, slow
-	}
-	return f, reason
-}
-
+// judgeFailures compares how often the new side has failed with its limit, and with the old
+// side, of which nothing may be known (no requests).
 func (g *Guard) judgeFailures(sample *Sample, old Known) (finding, string) {
 	limit := float64(g.ErrorRate) / float64(Whole)
 	if g.ErrorRate >= Whole || sample.Failed < fewest || lowerBound(sample.Failed, sample.Requests, overLimit) <= limit {
@@ -82,8 +71,10 @@ func (g *Guard) judgeFailures(sample *Sample, old Known) (finding, string) {
 }
 
 // judgeLatency counts the answers that take longer than the old side's p99 may become: are
-// they certainly more than one of a hundred, the new side's p99 is above that.
-func (g *Guard) judgeLatency(sample *Sample, old Known) string {
+// they certainly more than one of a hundred, the new side's p99 is above that. A moment is no
+// proof, such as the first answers of a side that has nothing cached yet: each part of the
+// sample must be slow as well. It returns the reason, or "".
+func (g *Guard) judgeLatency(sample *Sample, old Known, parts ...*Sample) string {
 	n := sample.timed()
 	if g.Slower == 0 || old.P99 == 0 || n < g.MinimumRequests || old.Requests < g.MinimumRequests {
 		return ""
@@ -92,6 +83,11 @@ func (g *Guard) judgeLatency(sample *Sample, old Known) string {
 	slow := sample.Slower(limit)
 	if slow < fewest || lowerBound(slow, n, overLimit) <= slowShare {
 		return ""
+	}
+	for _, part := range parts {
+		if float64(part.Slower(limit)) <= slowShare*float64(part.timed()) {
+			return ""
+		}
 	}
 	return fmt.Sprintf("p99 is %s, over %s, which is %s times the old side's %s",
 		shown(sample.P99()), shown(limit), trimmed(limit.Seconds()/old.P99.Seconds()), shown(old.P99))

@@ -53,12 +53,13 @@ type Machine struct {
 	plan  Plan
 	state State
 
-	// What was seen in this step: in the current window, and in several before it, of
-	// which the older half is forgotten from time to time.
-	window, recent, older pair
-	filled                int   // windows in recent
-	requests              int64 // of the new side
-	waiting               string
+	// What was seen in this step: in the current window, in the last one, and in several
+	// up to now, of which the older half is forgotten from time to time.
+	window, last, recent, older pair
+	filled                      int    // windows in recent
+	slow                        string // why the last window was slow; "" where it was not
+	requests                    int64  // of the new side
+	waiting                     string
 }
 
 // remembered is how many windows are in either half of what is judged beside the current one.
@@ -127,7 +128,8 @@ func (m *Machine) enter(step int, now time.Time) {
 // give changes the share; what was seen before is no part of what is judged then.
 func (m *Machine) give(share int32, now time.Time) {
 	m.state.Share, m.state.StepSince = share, now
-	m.window, m.recent, m.older, m.filled, m.requests = pair{}, pair{}, pair{}, 0, 0
+	m.window, m.last, m.recent, m.older = pair{}, pair{}, pair{}, pair{}
+	m.filled, m.slow, m.requests = 0, "", 0
 }
 
 // Tick is called once in a window with what was seen since the tick before, elapsed ago.
@@ -145,7 +147,6 @@ func (m *Machine) Tick(now time.Time, elapsed time.Duration, r *Reading) (change
 		m.turn(RolledBack, reason, now)
 		return true
 	}
-	m.slide()
 	if m.state.Status == Paused {
 		return false
 	}
@@ -153,36 +154,67 @@ func (m *Machine) Tick(now time.Time, elapsed time.Duration, r *Reading) (change
 	return m.advance(verdict, reason, now)
 }
 
+// judge looks at the window, which few requests make longer, and at those before it: a
+// fault that is small shows in the long run only. It ends the window if that is full.
+func (m *Machine) judge() (finding, string) {
+	guard, long := &m.plan.Guard, m.long()
+	if long.old.Requests >= guard.MinimumRequests {
+		m.state.Baseline = long.old.Known()
+	}
+	verdict, reason := unsuspicious, ""
+	for _, p := range []*pair{&m.window, &long} {
+		if f, why := guard.judgeFailures(&p.new, m.oldOf(p)); f > verdict {
+			verdict, reason = f, why
+		}
+	}
+	if verdict == bad {
+		return bad, reason
+	}
+	if slow := m.judgeLatency(&long); slow != "" {
+		return bad, slow
+	}
+	m.slide()
+	return verdict, reason
+}
+
+// judgeLatency looks at two windows, and at the two halves of what is remembered: in both
+// parts the new side must be slow.
+func (m *Machine) judgeLatency(long *pair) string {
+	guard := &m.plan.Guard
+	if m.window.new.Requests < guard.MinimumRequests {
+		return ""
+	}
+	if m.last.new.Requests > 0 {
+		two := m.last
+		two.add(&m.window.new, &m.window.old)
+		if slow := guard.judgeLatency(&two.new, m.oldOf(&two), &m.last.new, &m.window.new); slow != "" {
+			return slow
+		}
+	}
+	if m.older.new.Requests > 0 {
+		return guard.judgeLatency(&long.new, m.oldOf(long), &m.older.new, &m.recent.new)
+	}
+	return ""
+}
+
 // slide begins a new window if this one has had enough requests.
 func (m *Machine) slide() {
 	if m.window.new.Requests < m.plan.Guard.MinimumRequests {
 		return
 	}
-	m.window = pair{}
+	m.slow = m.plan.Guard.judgeLatency(&m.window.new, m.oldOf(&m.window))
+	m.last, m.window = m.window, pair{}
 	if m.filled++; m.filled == remembered {
 		m.older, m.recent, m.filled = m.recent, pair{}, 0
 	}
 }
 
-// judge looks at the window, which few requests make longer, and at those before it: a
-// fault that is small shows in the long run only.
-func (m *Machine) judge() (finding, string) {
-	long := m.long()
-	least := m.plan.Guard.MinimumRequests
-	if long.old.Requests >= least {
-		m.state.Baseline = long.old.Known()
+// oldOf is what the new side is compared with over the same time, or what was last known.
+func (m *Machine) oldOf(p *pair) Known {
+	if p.old.Requests < m.plan.Guard.MinimumRequests {
+		return m.state.Baseline
 	}
-	verdict, reason := unsuspicious, ""
-	for _, p := range []*pair{&m.window, &long} {
-		old := p.old.Known()
-		if p.old.Requests < least {
-			old = m.state.Baseline
-		}
-		if f, why := m.plan.Guard.judge(&p.new, old); f > verdict {
-			verdict, reason = f, why
-		}
-	}
-	return verdict, reason
+	return p.old.Known()
 }
 
 // long is all that is remembered.
@@ -205,6 +237,9 @@ func (m *Machine) advance(verdict finding, reason string, now time.Time) (change
 		return false
 	case verdict == shared:
 		m.waiting = "both sides fail: " + reason
+		return false
+	case m.slow != "":
+		m.waiting = "the last window was slow: " + m.slow
 		return false
 	case missing > 0:
 		m.waiting = fmt.Sprintf("the new side must have had %d requests in this step, %d more", m.plan.Guard.MinimumRequests, missing)

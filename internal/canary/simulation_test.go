@@ -123,6 +123,37 @@ func TestSlowCanary(t *testing.T) {
 	}
 }
 
+// TestColdStart: the first answers of a new side are slow, because nothing is cached yet.
+// One slow window is none.
+func TestColdStart(t *testing.T) {
+	t.Parallel()
+	p := plan()
+	for seed := range uint64(seeds) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		m := Begin(p, time.Time{})
+		var before [2]Sample
+		var meters [2]Meter
+		for window := range 20 {
+			for range 30_000 {
+				healthy.answer(r, &meters[0])
+			}
+			for i := range 300 {
+				warm := healthy
+				if window == 0 && i < 30 {
+					warm.median *= 20
+				}
+				warm.answer(r, &meters[1])
+			}
+			after := [2]Sample{meters[0].Read(), meters[1].Read()}
+			m.Tick(time.Time{}, p.Guard.Window, &Reading{Old: after[0].Since(&before[0]), New: after[1].Since(&before[1])})
+			before = after
+		}
+		if m.state.Status != Running || m.state.Step == 0 {
+			t.Errorf("seed %d: %s in step %d: %s, %s", seed, m.state.Status, m.state.Step, m.state.Reason, m.waiting)
+		}
+	}
+}
+
 // TestLateFailure: a side that is good at first, and fails when all requests come to it:
 // it is compared with what was last known of the old one.
 func TestLateFailure(t *testing.T) {

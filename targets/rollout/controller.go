@@ -127,6 +127,7 @@ func (c *controller) load(now time.Time) *canary.Machine {
 func (c *controller) follow(now time.Time) {
 	if c.machine == nil {
 		c.machine = canary.Hold(c.plan, "another process decides", now)
+		c.logger.Info("rollout follows another process, which has the lock of its state", "path", c.file.path)
 	}
 	if kept, err := c.file.load(); err == nil && kept != nil && kept.Identity == c.plan.Identity() {
 		if m, ok := canary.Resume(c.plan, kept.State); ok {

@@ -46,9 +46,10 @@ func build(c *Config, env *target.Env) (target.Handler, error) {
 		return target.Handler{}, errors.New("a route can have one rollout, and this is its second")
 	}
 	path := statePath(env, c)
-	h := target.Handler{Serve: r.serve, Upstreams: []string{c.From, c.To}, Words: append(c.words(), stateWords(path, &r.plan)...)}
+	h := target.Handler{Serve: r.serve, Upstreams: []string{c.From, c.To}}
 	if env.Dry {
 		r.controller = newController(env, &r.plan)
+		h.Words = append(c.words(), stateWords(path, &r.plan)...)
 	} else if err := r.open(env, path); err != nil {
 		return target.Handler{}, err
 	}

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -458,4 +460,76 @@ func FuzzLoad(f *testing.F) {
 		}
 		stateWords(path, &plan)
 	})
+}
+
+// lines counts the lines of a log.
+type lines struct {
+	slog.Handler
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[r.Message]++
+	return nil
+}
+
+// TestStateCannotBeWritten: the roll-out goes on, it is told once, and written when that is
+// possible again.
+func TestStateCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		l := g.load(short)
+		defer l.close()
+		log := &lines{Handler: slog.DiscardHandler, seen: map[string]int{}}
+		c := l.rollout.(*rollout).controller
+		c.mu.Lock()
+		c.logger = slog.New(log)
+		c.mu.Unlock()
+		folder := filepath.Join(g.folder, "rollouts")
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		l.serve(24, 600)
+		l.expect(canary.Running, canary.Whole)
+		if n := log.seen["the state of a roll-out cannot be written; a restart would not know it"]; n != 1 {
+			t.Errorf("it was told %d times: %v", n, log.seen)
+		}
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		l.serve(11, 600)
+		l.expect(canary.Completed, canary.Whole)
+		if k, err := load(c.file.path); err != nil || k == nil || k.State.Status != canary.Completed {
+			t.Errorf("%+v, %v", k, err)
+		}
+		if files, err := filepath.Glob(filepath.Join(folder, "*.new")); err != nil || len(files) > 0 {
+			t.Errorf("left over: %q, %v", files, err)
+		}
+	})
+}
+
+func BenchmarkServe(b *testing.B) {
+	plan := canary.Plan{From: "v1", To: "v2", Steps: []int32{percentOf}}
+	o := newOrigins()
+	r := &rollout{controller: newController(&target.Env{Route: "a"}, &plan), from: origin{"v1", o}, to: origin{"v2", o}, plan: plan}
+	r.share.Store(percentOf)
+	x := &message.Exchange{}
+	for b.Loop() {
+		_ = r.serve(x)
+	}
+}
+
+func BenchmarkOriginAlone(b *testing.B) {
+	v1 := origin{"v1", newOrigins()}
+	x := &message.Exchange{}
+	for b.Loop() {
+		_ = v1.RoundTrip(x, &x.Request, &x.Response)
+	}
 }
