@@ -127,6 +127,9 @@ func writeMessage(w io.Writer, data []byte) error {
 	return err
 }
 
+// journalName is how the file ends that has what a gateway has printed.
+const journalName = ".log"
+
 // beServer is the life of the process; what goes wrong in it, the test finds in the folder.
 func beServer(chain string) int {
 	err := standBehind(chain)
@@ -179,6 +182,9 @@ func standBehind(chain string) error {
 		return err
 	}
 	<-stop
+	if err := os.WriteFile(filepath.Join(os.Getenv(complainEnv), strconv.Itoa(os.Getpid())+journalName), []byte(gateway.Log()), 0o600); err != nil {
+		return err
+	}
 	if log := gateway.Log(); strings.Contains(log, `"panic"`) || strings.Contains(log, "DATA RACE") {
 		return errors.New(log)
 	}
@@ -249,7 +255,7 @@ func (d *demand) startGateway(folder, chain string, back *demand, port uint64) (
 		"certificate.pem": string(d.certificate),
 		"key.pem":         string(d.key),
 		"clients.pem":     string(d.clientAuthorities),
-		"sluice.yaml": fmt.Sprintf("admin: { address: %q }\nlisteners: [{ %s }]\nupstreams: [{ %s }]\nroutes: [{ name: all, match: { path: \"/**\" }, upstream: reference%s }]\n",
+		"sluice.yaml": fmt.Sprintf("admin: { address: %q }\ntelemetry: { access_log: {} }\nlisteners: [{ %s }]\nupstreams: [{ %s }]\nroutes: [{ name: all, match: { path: \"/**\" }, upstream: reference%s }]\n",
 			addresses[0], listener, upstream, policies),
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {

@@ -104,7 +104,7 @@ func TestConformance(t *testing.T) {
 					t.Errorf("passes without the gateway, and fails through it: %s", name)
 				}
 			}
-			t.Log(through.output)
+			t.Logf("%s\nthe gateways say:\n%s", through.output, faults(t, complaints))
 		})
 	}
 }
@@ -117,9 +117,34 @@ func hear(t *testing.T, complaints string) {
 		t.Fatal(err)
 	}
 	for _, f := range files {
+		if strings.HasSuffix(f.Name(), journalName) {
+			continue
+		}
 		text, err := os.ReadFile(filepath.Join(complaints, f.Name()))
 		t.Errorf("%s: %v", text, err)
 	}
+}
+
+// faults are the lines in which the gateways of a run tell of a problem that is not the client's.
+func faults(t *testing.T, complaints string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(complaints, "*"+journalName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found strings.Builder
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.Contains(line, `"problem":`) && !strings.Contains(line, `"problem":"client_gone"`) {
+				found.WriteString(line)
+			}
+		}
+	}
+	return found.String()
 }
 
 // tool builds a command of conformance's, in the module beside this package, and returns

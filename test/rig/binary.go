@@ -17,7 +17,7 @@ import (
 )
 
 // Patience is how long any single step may take before the test fails.
-const Patience = 10 * time.Second
+const Patience = 30 * time.Second
 
 // binary is what Binary found or built, and the folder that Main removes.
 type binary struct{ path, scratch string }
