@@ -92,10 +92,10 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 	limitTime(x, req, g.config.RequestTimeout, g.config.DeadlineField)
 	deadline := x.Deadline
 	now := x.Now()
-	var tried spill.Set
+	var past spill.Past
 	var last error
 	for {
-		choice := g.spill.Choose(now, x.Shard, g.unwell(now), tried)
+		choice := g.spill.Choose(now, x.Shard, g.unwell(now), past)
 		if !choice.OK {
 			if last == nil || choice.Full {
 				last = crowded(resp, choice.RetryAfter)
@@ -106,7 +106,7 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 		if last != nil {
 			g.next(x, resp, deadline)
 		}
-		tried = tried.With(choice.Member)
+		past.Tried = past.Tried.With(choice.Member)
 		asked := x.Facts.Tries
 		err := g.ask(x, req, resp, choice, deadline)
 		x.Facts.UpstreamGroup = g.config.Name // Of groups in groups the outermost, which is written last.
@@ -115,6 +115,9 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 		}
 		if over(x, deadline) || !goesOn(x, req, err, x.Facts.Tries > asked) {
 			return err
+		}
+		if noRoom(err) {
+			past.Full = past.Full.With(choice.Member)
 		}
 		last, now = err, message.Clock()
 	}
@@ -168,9 +171,10 @@ func answered(x *message.Exchange, resp *message.Response) spill.Outcome {
 
 // failed is what a problem says of a member.
 func failed(x *message.Exchange, err error, deadline time.Time) spill.Outcome {
-	switch err {
-	case message.UpstreamOverloaded, message.UpstreamBusy:
+	if noRoom(err) {
 		return spill.Refused
+	}
+	switch err {
 	case message.UpstreamNoEndpoint, message.UpstreamBroken:
 		return spill.Unavailable
 	case message.DeadlineExceeded: // The member's own, or that of the whole?
@@ -184,6 +188,9 @@ func failed(x *message.Exchange, err error, deadline time.Time) spill.Outcome {
 	return spill.Unknown
 }
 
+// noRoom says whether a member refuses because it has as much to do as it can.
+func noRoom(err error) bool { return err == message.UpstreamOverloaded || err == message.UpstreamBusy }
+
 // goesOn says whether another member may be asked after a problem: this one's own problem it
 // must be, and nothing was sent, or it can be sent again and does no harm twice. It makes the
 // body ready for that.
@@ -194,12 +201,10 @@ func goesOn(x *message.Exchange, req *message.Request, err error, sent bool) boo
 	switch err {
 	case message.UpstreamConnect, message.UpstreamConnectTime, message.UpstreamClosed, message.UpstreamTimeout, message.DeadlineExceeded,
 		message.UpstreamBusy, message.UpstreamNoEndpoint, message.UpstreamOverloaded, message.UpstreamBroken:
-	case message.UpstreamUntrusted:
-		if sent {
+	default:
+		if p, ok := err.(*message.Problem); sent || !ok || p.Source != message.SourceUpstream {
 			return false
 		}
-	default:
-		return false
 	}
 	// Of a body of which nothing was sent nothing was taken, whether or not it can be rewound.
 	whole := req.Rewind()
@@ -225,7 +230,7 @@ func (g *Group) unwell(now int64) spill.Set {
 }
 
 // well says whether a member may serve. A minimum is each group's own.
-func (g *Group) well(now int64, _ float64) bool { return g.spill.Well(g.unwell(now)) }
+func (g *Group) well(now int64, _ float64) bool { return g.spill.Well(now, g.unwell(now)) }
 
 // well says whether enough endpoints are well, and the breaker of the upstream lets something
 // through.

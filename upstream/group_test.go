@@ -95,6 +95,7 @@ func TestGroupGoesOn(t *testing.T) {
 		"no answer in time":           {message.UpstreamTimeout, true, get, nil, true},
 		"no answer, not idempotent":   {message.UpstreamTimeout, true, post, bytes, false},
 		"malformed answer":            {message.UpstreamMalformed, true, get, nil, false},
+		"speaks another protocol":     {errNotAgreed, false, post, stream, true},
 		"the gateway's own trouble":   {message.OutOfDescriptors, false, get, nil, false},
 		"the client is gone":          {message.ClientGone, false, get, nil, false},
 		"the client sends rubbish":    {message.BadRequestBody, false, get, nil, false},
@@ -133,7 +134,7 @@ func TestGroupGoesOn(t *testing.T) {
 
 func TestGroupAsksEachOnce(t *testing.T) {
 	t.Parallel()
-	a, b, c := fails("a", message.UpstreamConnect, false), fails("b", message.UpstreamOverloaded, false), fails("c", message.UpstreamNoEndpoint, false)
+	a, b, c := fails("a", message.UpstreamConnect, false), fails("b", message.UpstreamBroken, false), fails("c", message.UpstreamNoEndpoint, false)
 	g := groupOf(a, b, c)
 	x := exchange(&wire{}, "GET", nil)
 	if err := g.RoundTrip(x, &x.Request, &x.Response); err != error(message.UpstreamNoEndpoint) {
@@ -141,6 +142,46 @@ func TestGroupAsksEachOnce(t *testing.T) {
 	}
 	if a.asked.Load() != 1 || b.asked.Load() != 1 || c.asked.Load() != 1 || x.Response.Header.Get("Retry-After") != "77" {
 		t.Errorf("asked %d, %d, %d", a.asked.Load(), b.asked.Load(), c.asked.Load())
+	}
+}
+
+// TestGroupIsFullIfAMemberIs: a client that comes back later is served, whatever the others
+// have.
+func TestGroupIsFullIfAMemberIs(t *testing.T) {
+	t.Parallel()
+	g := groupOf(fails("a", message.UpstreamConnect, false), fails("b", message.UpstreamBusy, false), fails("c", message.UpstreamNoEndpoint, false))
+	x := exchange(&wire{}, "GET", nil)
+	if err := g.RoundTrip(x, &x.Request, &x.Response); err != error(message.UpstreamOverloaded) || x.Response.Header.Get("Retry-After") != "1" {
+		t.Errorf("%v, Retry-After %q", err, x.Response.Header.Get("Retry-After"))
+	}
+}
+
+// TestGroupInAGroupComesBack: while it is left it gets no requests, and still it is seen that
+// its members are well again.
+func TestGroupInAGroupComesBack(t *testing.T) {
+	t.Parallel()
+	a, b := answers("a", 200), answers("b", 200)
+	inner := groupOf(a)
+	c := GroupConfig{Name: "outer", Members: []spill.Member{{Name: "all"}, {Name: "b", Priority: 1}}}
+	outer := NewGroup(c, []Member{inner, b}, slog.New(slog.DiscardHandler))
+	inner.config.Failover.Return, inner.config.Failover.ReturnMax = 1, 1
+	inner = NewGroup(inner.config, inner.members, slog.New(slog.DiscardHandler))
+	outer.members[0] = inner
+	served := func() string {
+		x := exchange(&wire{}, "GET", nil)
+		if err := outer.RoundTrip(x, &x.Request, &x.Response); err != nil {
+			t.Fatal(err)
+		}
+		return x.Facts.Upstream
+	}
+	a.ill.Store(true)
+	if by := served(); by != "b" || a.asked.Load() != 0 || outer.Views()[0].State != spill.Left {
+		t.Errorf("%s has served: %+v", by, outer.Views())
+	}
+	a.ill.Store(false)
+	served() // Its time begins with the last request that found it ill.
+	if by := served(); by != "a" {
+		t.Errorf("%s has served: %+v, %+v", by, outer.Views(), inner.Views())
 	}
 }
 

@@ -19,14 +19,14 @@ type member struct {
 	// change: so that news of a request is not taken for news of a later time.
 	phase  atomic.Uint64
 	since  atomic.Int64 // when the state began
+	back   atomic.Int64 // while it is left: how long it must be well
+	due    atomic.Int64 // while it is left: when it comes back if it stays well
 	inARow atomic.Int32 // failures, since the last success
 	counts *window.Counts
 
 	mu       sync.Mutex // guards the changes of state and what follows
 	reason   Reason
-	unwell   int64         // when it was last seen to be unwell, or left
-	back     time.Duration // how long it must be well this time
-	relapses int           // returns that have failed since it last served
+	relapses int // returns that have failed since it last served
 
 	chosen, spilled, failed, turned *meter.Counter
 }
@@ -57,8 +57,9 @@ func (m *member) adopt(was *member) {
 	defer was.mu.Unlock()
 	m.phase.Store(was.phase.Load())
 	m.since.Store(was.since.Load())
-	m.reason, m.unwell, m.relapses = was.reason, was.unwell, was.relapses
-	m.back = m.patience()
+	m.reason, m.relapses = was.reason, was.relapses
+	m.back.Store(int64(m.patience()))
+	m.due.Store(was.due.Load() - was.back.Load() + m.back.Load())
 	m.chosen, m.spilled, m.failed, m.turned = was.chosen, was.spilled, was.failed, was.turned
 }
 
@@ -87,9 +88,12 @@ func (m *member) leave(now int64, why Reason) Change {
 	} else {
 		m.relapses = 0
 	}
-	m.reason, m.unwell, m.back = why, now, m.patience()
+	m.reason = why
+	back := m.patience()
+	m.back.Store(int64(back))
+	m.due.Store(now + int64(back))
 	change := m.become(now, Left, why)
-	change.For = m.back
+	change.For = back
 	return change
 }
 
@@ -102,26 +106,36 @@ func (m *member) patience() time.Duration {
 	return max(f.ReturnMax, f.Return)
 }
 
-// look changes the state where the time for that has come, or where the member is unwell.
+// look changes the state where the time for that has come, or where the member is unwell. It
+// takes no lock where nothing changes.
 func (m *member) look(now int64, unwell bool) Change {
+	switch state := stateOf(m.phase.Load()); {
+	case state == Left && unwell:
+		m.due.Store(now + m.back.Load())
+		return Change{}
+	case unwell:
+	case state == Serving, state == Left && now < m.due.Load(), state == Returning && now < m.recovered():
+		return Change{}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	state := stateOf(m.phase.Load())
-	switch {
-	case unwell && state == Left:
-		m.unwell = max(m.unwell, now)
-	case unwell:
+	switch state := stateOf(m.phase.Load()); {
+	case unwell && state != Left:
 		return m.leave(now, Unwell)
-	case state == Left && now-m.unwell >= int64(m.back):
+	case unwell:
+	case state == Left && now >= m.due.Load():
 		if m.failover.Ramp == 0 {
 			return m.become(now, Serving, WasWell)
 		}
 		return m.become(now, Returning, WasWell)
-	case state == Returning && now-m.since.Load() >= int64(m.failover.Ramp):
+	case state == Returning && now >= m.recovered():
 		return m.become(now, Serving, Recovered)
 	}
 	return Change{}
 }
+
+// recovered is when a member that comes back has its whole share again.
+func (m *member) recovered() int64 { return m.since.Load() + int64(m.failover.Ramp) }
 
 // share is the part of its due that a member gets.
 func (m *member) share(now int64) float64 {
@@ -208,7 +222,7 @@ func (m *member) view(now int64) View {
 	switch {
 	case v.State == Left:
 		v.Reason, v.Share = m.reason, 0
-		v.Back = max(m.back-time.Duration(now-m.unwell), 0)
+		v.Back = time.Duration(max(m.due.Load()-now, 0))
 	case m.room.full(now):
 		v.State = Full
 	}

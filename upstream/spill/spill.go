@@ -207,6 +207,10 @@ type Choice struct {
 	phase uint64
 }
 
+// Past is what became of a request so far: the members that it was sent to in vain, and those
+// of them that had no room by their own account.
+type Past struct{ Tried, Full Set }
+
 // search is what one Choose has found out.
 type search struct {
 	now                       int64
@@ -216,13 +220,12 @@ type search struct {
 }
 
 // Choose finds the member for a request. Unwell are those who say themselves that they cannot
-// serve; tried are those that this request was sent to in vain: with it empty the request is
-// counted. Shard is Exchange.Shard.
-func (g *Group) Choose(now int64, shard uint32, unwell, tried Set) Choice {
-	if tried == 0 && g.counts != nil {
+// serve. A request without a past is counted. Shard is Exchange.Shard.
+func (g *Group) Choose(now int64, shard uint32, unwell Set, past Past) Choice {
+	if past.Tried == 0 && g.counts != nil {
 		g.counts.Add(now, shard, requests, 1)
 	}
-	s := search{now: now, shard: shard, tried: tried}
+	s := search{now: now, shard: shard, tried: past.Tried, full: past.Full}
 	for i, m := range g.members {
 		if g.look(m, now, unwell.Has(i)) == Left {
 			s.left = s.left.With(i)
@@ -349,10 +352,6 @@ func (g *Group) Done(c Choice, now int64, shard uint32, outcome Outcome) {
 
 // look brings the state of a member up to date.
 func (g *Group) look(m *member, now int64, unwell bool) State {
-	word := m.phase.Load()
-	if stateOf(word) == Serving && !unwell {
-		return Serving
-	}
 	if change := m.look(now, unwell); change.Member != "" {
 		g.tell(change)
 	}
@@ -365,14 +364,16 @@ func (g *Group) tell(c Change) {
 	}
 }
 
-// Well says whether any member may serve, for a group that is a member itself.
-func (g *Group) Well(unwell Set) bool {
+// Well says whether any member may serve, for a group that is a member itself. It brings
+// states up to date: a group that gets no requests must come back, too.
+func (g *Group) Well(now int64, unwell Set) bool {
+	well := false
 	for i, m := range g.members {
-		if !unwell.Has(i) && stateOf(m.phase.Load()) != Left {
-			return true
+		if g.look(m, now, unwell.Has(i)) != Left {
+			well = true
 		}
 	}
-	return false
+	return well
 }
 
 // View is what a member looks like from outside.

@@ -36,7 +36,7 @@ func newWorld(t *testing.T, members ...Member) *world {
 
 // ask sends one request and has it answered at once; -1 where it was refused.
 func (w *world) ask(outcome Outcome) int {
-	c := w.Choose(w.now, 0, w.unwell, 0)
+	c := w.Choose(w.now, 0, w.unwell, Past{})
 	if !c.OK {
 		return -1
 	}
@@ -152,29 +152,29 @@ func TestConcurrency(t *testing.T) {
 	w := newWorld(t, Member{Name: "a", Capacity: Capacity{Concurrency: 10, Resume: 0.8}}, Member{Name: "b", Priority: 1, Capacity: Capacity{Concurrency: 1, Resume: 0.9}})
 	var at []Choice
 	for i := range 10 {
-		c := w.Choose(w.now, 0, 0, 0)
+		c := w.Choose(w.now, 0, 0, Past{})
 		if !c.OK || c.Member != 0 || c.Spilled {
 			t.Fatalf("request %d: %+v", i, c)
 		}
 		at = append(at, c)
 	}
-	spilled := w.Choose(w.now, 0, 0, 0)
+	spilled := w.Choose(w.now, 0, 0, Past{})
 	if !spilled.OK || spilled.Member != 1 || !spilled.Spilled {
 		t.Fatalf("the eleventh: %+v", spilled)
 	}
 	w.want(Full, Full)
-	if c := w.Choose(w.now, 0, 0, 0); c.OK || !c.Full {
+	if c := w.Choose(w.now, 0, 0, Past{}); c.OK || !c.Full {
 		t.Errorf("the twelfth: %+v", c)
 	}
 	if w.Refused() != 1 {
 		t.Errorf("refused: %d", w.Refused())
 	}
 	w.Done(at[0], w.now, 0, Served)
-	if c := w.Choose(w.now, 0, 0, 0); c.OK {
+	if c := w.Choose(w.now, 0, 0, Past{}); c.OK {
 		t.Error("nine of ten are under way, which is above the low-water mark")
 	}
 	w.Done(at[1], w.now, 0, Unknown)
-	if c := w.Choose(w.now, 0, 0, 0); !c.OK || c.Member != 0 {
+	if c := w.Choose(w.now, 0, 0, Past{}); !c.OK || c.Member != 0 {
 		t.Errorf("eight of ten are under way: %+v", c)
 	}
 	w.Done(spilled, w.now, 0, Failed)
@@ -204,7 +204,7 @@ func TestRetryAfter(t *testing.T) {
 	for range 3 {
 		w.ask(Served)
 	}
-	c := w.Choose(w.now, 0, 0, 0)
+	c := w.Choose(w.now, 0, 0, Past{})
 	if c.OK || !c.Full || c.RetryAfter <= 0 || c.RetryAfter > 10*time.Second {
 		t.Fatalf("%+v", c)
 	}
@@ -258,7 +258,7 @@ func TestRelapse(t *testing.T) {
 		w.now++
 		w.want(Returning, Serving)
 		for failures := 0; failures < 2; {
-			c := w.Choose(w.now, 0, 0, 0)
+			c := w.Choose(w.now, 0, 0, Past{})
 			if c.Member == 0 {
 				w.Done(c, w.now, 0, Failed)
 				failures++
@@ -325,7 +325,7 @@ func TestUnavailable(t *testing.T) {
 	w.want(Left, Serving)
 	w.now += 10 * second
 	for range 1000 { // Its breaker lets a few through and refuses others.
-		w.Done(w.Choose(w.now, 0, 0, Set(0).With(1)), w.now, 0, Unavailable)
+		w.Done(w.Choose(w.now, 0, 0, Past{Tried: 2}), w.now, 0, Unavailable)
 	}
 	w.want(Returning, Serving)
 }
@@ -336,7 +336,7 @@ func TestLateNews(t *testing.T) {
 	w := newWorld(t, Member{Name: "a"}, Member{Name: "b", Priority: 1})
 	var stalled []Choice
 	for range 20 {
-		stalled = append(stalled, w.Choose(w.now, 0, 0, 0))
+		stalled = append(stalled, w.Choose(w.now, 0, 0, Past{}))
 	}
 	for range 5 {
 		w.ask(Failed)
@@ -372,16 +372,20 @@ func TestNobodyIsWell(t *testing.T) {
 	if at := w.ask(Served); at != 0 {
 		t.Errorf("all ill: member %d", at)
 	}
-	c := w.Choose(w.now, 0, w.unwell, Set(0).With(0))
+	c := w.Choose(w.now, 0, w.unwell, Past{Tried: 1})
 	if !c.OK || c.Member != 1 {
 		t.Errorf("the first was tried: %+v", c)
 	}
 	w.Done(c, w.now, 0, Served)
-	if c := w.Choose(w.now, 0, w.unwell, 3); c.OK || c.Full {
+	if c := w.Choose(w.now, 0, w.unwell, Past{Tried: 3}); c.OK || c.Full {
 		t.Errorf("all were tried: %+v", c)
 	}
-	if w.Well(w.unwell) || !w.Well(0) == (w.states()[0] == Serving) {
-		t.Errorf("well: %t", w.Well(w.unwell))
+	if w.Well(w.now, w.unwell) || w.Well(w.now, 0) {
+		t.Error("all are ill, and one is well")
+	}
+	w.now += 10 * second
+	if !w.Well(w.now, 2) || w.Well(w.now, 3) {
+		t.Error("who is well again is asked again")
 	}
 }
 
@@ -390,9 +394,13 @@ func TestTheIllGetNoSurplus(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Member{Name: "a"}, Member{Name: "b", Priority: 1, Capacity: Capacity{Concurrency: 1}})
 	w.unwell = Set(0).With(0)
-	held := w.Choose(w.now, 0, w.unwell, 0)
-	if c := w.Choose(w.now, 0, w.unwell, 0); held.Member != 1 || c.OK || !c.Full {
+	held := w.Choose(w.now, 0, w.unwell, Past{})
+	if c := w.Choose(w.now, 0, w.unwell, Past{}); held.Member != 1 || c.OK || !c.Full {
 		t.Errorf("%+v, then %+v", held, c)
+	}
+	w.Done(held, w.now, 0, Refused)
+	if c := w.Choose(w.now, 0, w.unwell, Past{Tried: 2, Full: 2}); c.OK || !c.Full {
+		t.Errorf("the well one has refused: %+v", c)
 	}
 }
 
@@ -416,11 +424,11 @@ func TestAdopt(t *testing.T) {
 	limited := Capacity{Concurrency: 2}
 	old := newWorld(t, Member{Name: "a", Capacity: limited}, Member{Name: "b"}, Member{Name: "c", Capacity: limited})
 	for range 100 {
-		c := old.Choose(old.now, 0, 0, 5)
+		c := old.Choose(old.now, 0, 0, Past{Tried: 5})
 		old.Done(c, old.now, 0, Failed)
 	}
-	held := old.Choose(old.now, 0, 0, 6)
-	old.Choose(old.now, 0, 0, 3)
+	held := old.Choose(old.now, 0, 0, Past{Tried: 6})
+	old.Choose(old.now, 0, 0, Past{Tried: 3})
 	old.want(Serving, Left, Serving)
 	w := newWorld(t, Member{Name: "new"}, Member{Name: "c", Capacity: Capacity{Concurrency: 3}}, Member{Name: "b", Priority: 1}, Member{Name: "a", Capacity: limited})
 	w.Adopt(old.Group)
@@ -463,7 +471,7 @@ func TestRandomly(t *testing.T) {
 					tried = tried.With(i)
 				}
 			}
-			if c := w.Choose(w.now, 0, unwell, tried); c.OK {
+			if c := w.Choose(w.now, 0, unwell, Past{Tried: tried}); c.OK {
 				if tried.Has(c.Member) {
 					t.Fatalf("seed %d: a member that was tried", seed)
 				}
@@ -503,7 +511,7 @@ func TestManyAtOnce(t *testing.T) {
 		all.Go(func() {
 			for i := range 5000 {
 				now := start + int64(i)*second/100
-				c := g.Choose(now, shard, Set(i/1000%2), 0)
+				c := g.Choose(now, shard, Set(i/1000%2), Past{})
 				if c.OK {
 					g.Done(c, now, shard, Outcome(i%5))
 				}
@@ -528,7 +536,7 @@ func TestAllocations(t *testing.T) {
 	now := start
 	if n := testing.AllocsPerRun(1000, func() {
 		now += second / 50
-		c := g.Choose(now, 1, 0, 0)
+		c := g.Choose(now, 1, 0, Past{})
 		g.Done(c, now, 1, Served)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -538,7 +546,7 @@ func TestAllocations(t *testing.T) {
 func BenchmarkChoose(b *testing.B) {
 	g := New(Config{Failover: failover, Members: []Member{{Name: "a"}, {Name: "b", Priority: 1}, {Name: "c", Priority: 2}}})
 	for b.Loop() {
-		c := g.Choose(start, 1, 0, 0)
+		c := g.Choose(start, 1, 0, Past{})
 		g.Done(c, start, 1, Served)
 	}
 }
