@@ -7,9 +7,9 @@ import (
 )
 
 // guarded is an upstream with everything on that finds ill endpoints. It checks
-// often, so that a scenario is short.
+// often, so that a scenario is short. A try may last longer than a busy machine stands still.
 const guarded = `
-timeouts: { connect: 500ms, try: 250ms }
+timeouts: { connect: 500ms, try: 2s }
 retry: { attempts: 2, on: [connect_failure, reset, timeout, 5xx] }
 health: { path: /healthz, interval: 200ms, timeout: 500ms, unhealthy: 2, healthy: 1 }
 ejection: { consecutive: 5, time: 30s }
@@ -31,11 +31,14 @@ func oneDown(p Pace) (Report, error) { return fallAndRise(p, guarded, Behaviour{
 // oneDies has requests that take a while, so that those of one origin are all cut off at
 // once when it dies.
 func oneDies(p Pace) (Report, error) {
-	return fallAndRise(p, patient, Behaviour{Delay: 100 * time.Millisecond}, (*Origin).Down)
+	return fallAndRise(p, guarded, Behaviour{Delay: 100 * time.Millisecond}, (*Origin).Down)
 }
 
-// patient is guarded with tries that last longer than a busy machine stands still.
-var patient = strings.Replace(guarded, "try: 250ms", "try: 2s", 1)
+// oneStalls has an origin that accepts requests and never answers.
+func oneStalls(p Pace) (Report, error) {
+	impatient := strings.Replace(guarded, "try: 2s", "try: 250ms", 1)
+	return fallAndRise(p, impatient, Behaviour{}, func(o *Origin) { o.Behave(Behaviour{Stall: true}) })
+}
 
 // fallAndRise plays the first bar of the issue: few fail, the ill one is left alone
 // soon, and used again soon after it is well.

@@ -40,11 +40,15 @@ func (b *Behaviour) ill() bool {
 // leaves the endpoint alone.
 const Enough = 10
 
+// grace is how long after its last failures requests may still be on their way to an
+// endpoint: those that came in one burst, on a machine that had stood still.
+const grace = 100 * time.Millisecond
+
 // Counts is what an origin has got so far.
 type Counts struct {
 	Requests int64 // without health checks
 	Ill      int64 // those of Requests that came while it was ill
-	Late     int64 // those of Ill that came when Enough had failed already, whole
+	Late     int64 // those of Ill that came when Enough had failed already, whole, a moment ago
 	Checks   int64 // health checks
 	Good     int64 // health checks that were answered well since it was last ill
 }
@@ -59,6 +63,7 @@ type Origin struct {
 	requests  atomic.Int64
 	ill       atomic.Int64
 	failed    atomic.Int64 // of ill, those that the gateway has seen fail; since Behave
+	enough    atomic.Int64 // when Enough had failed, in nanoseconds since 1970; 0 before
 	late      atomic.Int64
 	underway  atomic.Int64
 	checks    atomic.Int64
@@ -96,6 +101,7 @@ func newOriginAt(address string, workers int) (*Origin, error) {
 // Behave switches the behaviour, for requests that come from now on.
 func (o *Origin) Behave(b Behaviour) {
 	o.failed.Store(0)
+	o.enough.Store(0)
 	o.behaviour.Store(&b)
 }
 
@@ -218,10 +224,14 @@ func (o *Origin) serve(w http.ResponseWriter, r *http.Request) {
 	defer o.underway.Add(-1)
 	if b.ill() {
 		o.ill.Add(1)
-		if o.failed.Load() >= Enough {
+		if since := o.enough.Load(); since > 0 && time.Now().UnixNano() > since+int64(grace) {
 			o.late.Add(1)
 		}
-		defer o.failed.Add(1)
+		defer func() {
+			if o.failed.Add(1) == Enough {
+				o.enough.Store(time.Now().UnixNano())
+			}
+		}()
 	} else {
 		select {
 		case o.well <- wellness{o.good.Load()}:

@@ -101,7 +101,7 @@ func Scenarios() []Scenario {
 		{"one of three answers 500, checks say it is well", oneLies},
 		{"one of three is down", oneDown},
 		{"one of three dies with much under way", oneDies},
-		{"one of three stalls", oneIll(Behaviour{Stall: true})},
+		{"one of three stalls", oneStalls},
 		{"one of three resets", oneIll(Behaviour{Reset: true})},
 		{"one of three answers garbage", oneIll(Behaviour{Garbage: true})},
 		{"one of three closes after 10 requests", closing},
