@@ -89,14 +89,21 @@ func build(c *Config, env *target.Env) (target.Handler, error) {
 
 // words say what the settings mean, for explain.
 func (f *fallback) words(c *Config) []string {
-	var names, on []string
+	var names []string
+	asks := false
 	for i := range f.choices {
 		names = append(names, f.choices[i].name)
+		asks = asks || f.choices[i].asks
 	}
-	for _, word := range c.On {
-		on = append(on, string(word))
+	words := []string{"asks " + strings.Join(names, ", then ") + " where that fails"}
+	if asks {
+		methods := ""
+		if len(f.methods) > 0 {
+			methods = " or " + strings.Join(f.methods, " or ")
+		}
+		words = append(words, fmt.Sprintf("what an origin may have seen goes to another one only if the method is idempotent%s, and the body no longer than %s", methods, c.Body))
 	}
-	return []string{"asks " + strings.Join(names, ", then ") + " instead on " + strings.Join(on, ", ")}
+	return words
 }
 
 func counter(env *target.Env, to string) *meter.Counter {
