@@ -99,8 +99,8 @@ func (n *nest) within(inner *target.Nested, depth int) (target.Handler, error) {
 	at := theOne(names, n.build.compiler.kinds, "target", inner.Kinds[0].Beside, func(i int, message string) {
 		errs = append(errs, nodeOf(inner.Kinds[i].Key).Locate(errors.New(message)))
 	})
-	if err := errors.Join(errs...); err != nil || at < 0 {
-		return target.Handler{}, err
+	if at < 0 {
+		return target.Handler{}, errors.Join(errs...)
 	}
 	if depth > target.MaxDepth {
 		message := fmt.Errorf("this target stands within %d others; the limit is %d", depth-1, target.MaxDepth-1)
@@ -108,8 +108,8 @@ func (n *nest) within(inner *target.Nested, depth int) (target.Handler, error) {
 	}
 	settings := nodeOf(inner.Kinds[at].Value)
 	handler, err := n.make(n.build.compiler.targets[names[at]], settings, depth)
-	if err != nil {
-		return target.Handler{}, settings.Locate(err)
+	if err := errors.Join(append(errs, settings.Locate(err))...); err != nil {
+		return target.Handler{}, err
 	}
 	handler.Close = nil // The route's handler does that.
 	return handler, nil

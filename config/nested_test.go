@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"github.com/sluice-gateway/sluice/unit"
 )
 
@@ -75,6 +77,24 @@ func TestNestedTargetsInSchemas(t *testing.T) {
 	// A route, what stands around and what it leads to may each be either kind.
 	if n := strings.Count(whole, `"$ref": "#/$defs/target_upstream"`); n != 4 {
 		t.Errorf("the upstream is referred to %d times: %s", n, whole)
+	}
+	compiled := compileSchema(t, []byte(whole))
+	for text, valid := range map[string]bool{
+		`{ "upstream": "a", "to": { "around": { "upstream": "b", "share": "5%", "to": [{ "upstream": "c" }] } } }`: true,
+		`{ "to": { "upstream": "b" } }`:                                                 false,
+		`{ "upstream": "a", "around": { "upstream": "b" } }`:                            false,
+		`{ "upstream": "a", "to": { "upstraem": "b" } }`:                                false,
+		`{ "upstream": "a", "to": { "around": { "upstream": "b", "to": [{}] } } }`:      false,
+		`{ "upstream": "a", "too": { "upstream": "b" } }`:                               false,
+		`{ "upstream": "a", "to": { "upstream": "b", "around": { "upstream": "c" } } }`: false,
+	} {
+		instance, err := jsonschema.UnmarshalJSON(strings.NewReader(`{ "routes": [{ "around": ` + text + ` }] }`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := compiled.Validate(instance); (err == nil) != valid {
+			t.Errorf("%s: the schema says %v", text, err)
+		}
 	}
 	table := SettingsTable(aroundEmbedded{})
 	for _, want := range []string{
