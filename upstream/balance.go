@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"math/rand/v2"
-	"sync/atomic"
 )
 
 // Balance is how an endpoint is chosen.
@@ -62,7 +61,7 @@ type balancer interface {
 	pick(h hint, tried triedSet) *Endpoint
 }
 
-// newBalancer makes the balancer of a list, which is kept.
+// newBalancer makes the balancer of a list, which is kept, but for ConsistentHash.
 func newBalancer(c *Config, endpoints []*Endpoint) balancer {
 	switch {
 	case len(endpoints) == 1:
@@ -71,8 +70,6 @@ func newBalancer(c *Config, endpoints []*Endpoint) balancer {
 		return &leastRequest{newWeighted(endpoints)}
 	case c.Balance == PeakEWMA:
 		return &peakEWMA{newWeighted(endpoints)}
-	case c.Balance == ConsistentHash:
-		return newConsistent(&c.Hash, endpoints)
 	case c.Balance == Random:
 		return newWeighted(endpoints)
 	}
@@ -97,72 +94,6 @@ func untried(endpoints []*Endpoint, from int, tried triedSet) *Endpoint {
 	return endpoints[from]
 }
 
-// roundRobin walks through a schedule in which each endpoint stands as often as its
-// weight says, spread as evenly as can be.
-type roundRobin struct {
-	endpoints []*Endpoint
-	schedule  []uint16
-	next      atomic.Uint64
-}
-
-// maxSchedule bounds the schedule; larger weights are scaled down to fit.
-const maxSchedule = 4096
-
-func newRoundRobin(endpoints []*Endpoint) *roundRobin {
-	weights, total := scaledWeights(endpoints)
-	r := &roundRobin{endpoints: endpoints, schedule: make([]uint16, 0, total)}
-	// The endpoint with the largest credit is next and pays the total: this spreads
-	// 5,1,1 as a a b a c a a.
-	credit := make([]int, len(endpoints))
-	for range total {
-		best := 0
-		for i := range credit {
-			credit[i] += weights[i]
-			if credit[i] > credit[best] {
-				best = i
-			}
-		}
-		credit[best] -= total
-		r.schedule = append(r.schedule, uint16(best))
-	}
-	r.next.Store(rand.Uint64N(uint64(total))) // Many gateways must not begin with the same one.
-	return r
-}
-
-func scaledWeights(endpoints []*Endpoint) (weights []int, total int) {
-	divisor, sum := 0, 0
-	for _, e := range endpoints {
-		divisor = gcd(e.weight, divisor)
-		sum += e.weight
-	}
-	if sum/divisor > maxSchedule {
-		divisor = sum/maxSchedule + 1
-	}
-	for _, e := range endpoints {
-		w := max(e.weight/divisor, 1)
-		weights = append(weights, w)
-		total += w
-	}
-	return weights, total
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
-}
-
-func (r *roundRobin) pick(_ hint, tried triedSet) *Endpoint {
-	n := uint64(len(r.schedule))
-	if tried.n == 0 {
-		return r.endpoints[r.schedule[r.next.Add(1)%n]]
-	}
-	// A further try takes nobody's turn: with two endpoints, one of them down, every
-	// request would begin with that one.
-	return untried(r.endpoints, int(r.schedule[rand.Uint64N(n)]), tried)
-}
-
 // weighted chooses at random by weight.
 type weighted struct {
 	endpoints []*Endpoint
@@ -170,7 +101,7 @@ type weighted struct {
 }
 
 func newWeighted(endpoints []*Endpoint) *weighted {
-	w := &weighted{endpoints: endpoints}
+	w := &weighted{endpoints: endpoints, upTo: make([]uint64, 0, len(endpoints))}
 	var sum uint64
 	for _, e := range endpoints {
 		sum += uint64(e.weight)

@@ -40,49 +40,86 @@ func (u *Upstream) hint(x *message.Exchange, now int64) hint {
 	return h
 }
 
-// consistent gives the same key to the same endpoint.
-type consistent struct {
-	endpoints []*Endpoint
-	shares    []float64
-	table     hashing.Table
-	bound     float64
+// circles are the tables of a list of endpoints, made when they are first needed. They have everybody,
+// ill or well: so nothing is made anew when an endpoint falls ill, and only its own keys go elsewhere.
+type circles struct {
+	hash *Hash
+	made map[circleKey]*circle
 }
 
-func newConsistent(h *Hash, endpoints []*Endpoint) *consistent {
-	c := &consistent{endpoints: endpoints, bound: h.Bound}
+// circleKey says of whom a circle is: all of a level, or those in the gateway's own zone.
+type circleKey struct {
+	priority int
+	near     bool
+}
+
+// circle is one table.
+type circle struct {
+	endpoints []*Endpoint
+	table     hashing.Table
+}
+
+func newCircles(h *Hash) *circles { return &circles{hash: h, made: map[circleKey]*circle{}} }
+
+// of is the circle of some endpoints, which are the same each time for a key.
+func (c *circles) of(key circleKey, endpoints []*Endpoint) *circle {
+	if made := c.made[key]; made != nil {
+		return made
+	}
 	members := make([]hashing.Member, len(endpoints))
-	whole := weightOf(endpoints)
 	for i, e := range endpoints {
 		members[i] = hashing.Member{Name: e.address, Weight: e.weight}
-		c.shares = append(c.shares, float64(e.weight)/whole)
 	}
-	if h.Ring {
-		c.table = hashing.NewRing(members)
+	made := &circle{endpoints: endpoints}
+	if c.hash.Ring {
+		made.table = hashing.NewRing(members)
 	} else {
-		c.table = hashing.NewMaglev(members)
+		made.table = hashing.NewMaglev(members)
 	}
-	return c
+	c.made[key] = made
+	return made
 }
 
-// longestWalk is how many places are looked at for an endpoint that has room: nearly all
+// consistent gives the same key to the same endpoint.
+type consistent struct {
+	*circle
+	use   []*Endpoint // who can be asked
+	ill   bool        // those that are ill can, because all are used
+	whole float64     // the weight of use
+	bound float64
+}
+
+func newConsistent(h *Hash, of *circle, use []*Endpoint, ill bool) *consistent {
+	return &consistent{circle: of, use: use, ill: ill, whole: weightOf(use), bound: h.Bound}
+}
+
+// longestWalk is how many places are looked at for an endpoint that is well and has room: nearly all
 // endpoints of a small upstream are met on the way, and a large one has others.
 const longestWalk = 1024
 
 func (c *consistent) pick(h hint, tried triedSet) *Endpoint {
-	first := c.table.Place(h.hash)
+	place := c.table.Place(h.hash)
 	total := c.endpoints[0].pool.upstream.active.Load()
-	place := first
+	var first *Endpoint // that is well
 	for range min(c.table.Len(), longestWalk) {
-		i := c.table.At(place)
-		e := c.endpoints[i]
-		if !tried.has(e) && (c.bound == 0 || hashing.Room(e.active.Load(), total, c.shares[i], c.bound)) {
-			return e
+		e := c.endpoints[c.table.At(place)]
+		if c.ill || e.ill.Load() == 0 {
+			if first == nil {
+				first = e
+			}
+			if !tried.has(e) && (c.bound == 0 || hashing.Room(e.active.Load(), total, float64(e.weight)/c.whole, c.bound)) {
+				return e
+			}
 		}
 		if place++; place == c.table.Len() {
 			place = 0
 		}
 	}
-	return untried(c.endpoints, c.table.At(first), tried)
+	// Nobody there has room or was not tried, or all are ill.
+	if first != nil && !tried.has(first) {
+		return first
+	}
+	return untried(c.use, int(h.hash%uint64(len(c.use))), tried)
 }
 
 // peakEWMA takes two at random and uses the one where an answer would come sooner.

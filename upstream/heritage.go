@@ -42,7 +42,7 @@ func (u *Upstream) Adopt(before *Upstream) {
 	for _, e := range all {
 		u.continueAs(e, known, now)
 	}
-	u.use(all)
+	u.renew()
 }
 
 // speaksAs says whether endpoints are spoken to in the same way. If not, what was known of them may have

@@ -12,11 +12,12 @@ import (
 // gets well, another one takes its place (Upstream.choose). So a request sees no more of
 // all this than one load and one draw.
 type selection struct {
-	all    []*Endpoint           // of every level, ill or well, in the order in which they were given
-	levels []level               // those that get requests, the first one first; none where there is no endpoint
-	tokens *sticky.Table[holder] // nil without Sticky
-	well   float64               // share of all, by weight, that is well
-	warm   int64                 // until when endpoints are spared, on the clock of message.Exchange.Now; 0 where none is
+	all     []*Endpoint           // of every level, ill or well, in the order in which they were given
+	levels  []level               // those that get requests, the first one first; none where there is no endpoint
+	tokens  *sticky.Table[holder] // nil without Sticky
+	circles *circles              // with ConsistentHash
+	well    float64               // share of all, by weight, that is well
+	warm    int64                 // until when endpoints are spared, on the clock of message.Exchange.Now; 0 where none is
 }
 
 // level is one priority.
@@ -35,11 +36,11 @@ const wholeShare = 1 << 16
 const overprovision = 1.4
 
 // newSelection sorts endpoints into levels.
-func newSelection(c *Config, all []*Endpoint, warm int64) *selection {
-	s := &selection{all: all, well: wellShare(all), warm: warm}
+func newSelection(c *Config, all []*Endpoint, circles *circles, warm int64) *selection {
+	s := &selection{all: all, circles: circles, well: wellShare(all), warm: warm}
 	rest := float64(1)
 	for _, of := range byPriority(all) {
-		well := slices.DeleteFunc(slices.Clone(of), func(e *Endpoint) bool { return e.ill.Load() != 0 })
+		well := without(of, func(e *Endpoint) bool { return e.ill.Load() != 0 })
 		health := weightOf(well) / weightOf(of)
 		use, share := well, min(health*overprovision, rest)
 		panicked := health < c.PanicThreshold
@@ -48,15 +49,42 @@ func newSelection(c *Config, all []*Endpoint, warm int64) *selection {
 		}
 		rest -= share
 		if len(use) > 0 {
-			s.levels = append(s.levels, level{uint32(share * wholeShare), newBalancer(c, nearest(c, of, use)), of[0].priority, panicked})
+			s.levels = append(s.levels, level{uint32(share * wholeShare), s.balancer(c, of, use, panicked), of[0].priority, panicked})
 		}
 	}
 	s.normalise()
 	return s
 }
 
+// balancer makes the balancer of a level: of those near, if there are enough of them.
+func (s *selection) balancer(c *Config, of, use []*Endpoint, panicked bool) balancer {
+	near, ours := nearest(c, of, use)
+	if c.Balance != ConsistentHash || len(ours) == 1 {
+		return newBalancer(c, near)
+	}
+	return newConsistent(&c.Hash, s.circles.of(circleKey{of[0].priority, len(ours) < len(of)}, ours), near, panicked)
+}
+
+// without is a list without those who are out; the list itself where nobody is.
+func without(list []*Endpoint, out func(e *Endpoint) bool) []*Endpoint {
+	first := slices.IndexFunc(list, out)
+	if first < 0 {
+		return list
+	}
+	kept := append(make([]*Endpoint, 0, len(list)-1), list[:first]...)
+	for _, e := range list[first+1:] {
+		if !out(e) {
+			kept = append(kept, e)
+		}
+	}
+	return kept
+}
+
 // byPriority groups endpoints by their level, the first level first.
 func byPriority(all []*Endpoint) [][]*Endpoint {
+	if len(all) > 0 && !slices.ContainsFunc(all, func(e *Endpoint) bool { return e.priority != all[0].priority }) {
+		return [][]*Endpoint{all}
+	}
 	var groups [][]*Endpoint
 	sorted := slices.Clone(all)
 	slices.SortStableFunc(sorted, func(a, b *Endpoint) int { return a.priority - b.priority })
@@ -80,18 +108,17 @@ func weightOf(endpoints []*Endpoint) float64 {
 }
 
 // nearest takes those in the gateway's own zone, as long as enough of that zone's
-// endpoints are among those that can be used.
-func nearest(c *Config, of, use []*Endpoint) []*Endpoint {
+// endpoints are among those that can be used; all are who it takes, ill or well.
+func nearest(c *Config, of, use []*Endpoint) (taken, all []*Endpoint) {
 	if c.Zone == "" {
-		return use
+		return use, of
 	}
 	far := func(e *Endpoint) bool { return e.zone != c.Zone }
-	near := slices.DeleteFunc(slices.Clone(use), far)
-	ours := slices.DeleteFunc(slices.Clone(of), far)
+	near, ours := without(use, far), without(of, far)
 	if len(near) == 0 || weightOf(near) < c.ZoneMinimum*weightOf(ours) {
-		return use
+		return use, of
 	}
-	return near
+	return near, ours
 }
 
 // normalise makes the shares of the levels add up to the whole. Where no level is well

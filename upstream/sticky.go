@@ -38,22 +38,27 @@ func (s *Sticky) fingerprint() [sha256.Size]byte {
 type adhesive struct {
 	cookie        string // its name
 	plain, secure string // what stands behind the cookie's value
-	keys          []sticky.Key
+	signers       []*sticky.Signer
 }
 
 func newAdhesive(s *Sticky) *adhesive {
-	a := &adhesive{cookie: s.Cookie, keys: s.Keys}
+	a := &adhesive{cookie: s.Cookie}
+	for i := range s.Keys {
+		a.signers = append(a.signers, sticky.NewSigner(&s.Keys[i]))
+	}
 	a.plain, a.secure = s.Attributes.Text(s.Secure == SecureAlways), s.Attributes.Text(s.Secure != SecureNever)
 	return a
 }
 
-// tokens are those of an endpoint, of all keys.
+// tokens are those of an endpoint, of all keys. It is called with the upstream's lock held, or before
+// anybody else knows the upstream.
 func (a *adhesive) tokens(address string) (all []sticky.Token) {
 	if a == nil {
 		return nil
 	}
-	for i := range a.keys {
-		all = append(all, a.keys[i].Token(address))
+	all = make([]sticky.Token, len(a.signers))
+	for i, s := range a.signers {
+		all[i] = s.Token(address)
 	}
 	return all
 }
@@ -69,7 +74,7 @@ func (a *adhesive) tokenTable(all []*Endpoint) *sticky.Table[holder] {
 	if a == nil {
 		return nil
 	}
-	table := sticky.NewTable[holder](len(all) * len(a.keys))
+	table := sticky.NewTable[holder](len(all) * len(a.signers))
 	for _, e := range all {
 		for i, token := range e.tokens {
 			table.Add(token, holder{e, i == 0})

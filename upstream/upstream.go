@@ -21,7 +21,6 @@ import (
 	"github.com/sluice-gateway/sluice/upstream/outlier"
 	"github.com/sluice-gateway/sluice/upstream/overload"
 	"github.com/sluice-gateway/sluice/upstream/retry"
-	"github.com/sluice-gateway/sluice/upstream/sticky"
 	"github.com/sluice-gateway/sluice/wire/http1"
 	"github.com/sluice-gateway/sluice/wire/http2"
 )
@@ -179,6 +178,7 @@ type Upstream struct {
 	chosen   atomic.Pointer[selection]
 	mu       sync.Mutex // one change of the selection at a time
 	closed   bool       // guarded by mu
+	renewal  renewal    // guarded by mu
 	heritage heritage   // for the first list of endpoints; guarded by mu; nil without
 
 	hashKey  *template.Template // nil without ConsistentHash
@@ -255,23 +255,6 @@ func (u *Upstream) Start() {
 	})
 }
 
-// use makes endpoints those that are used. It is called with the lock held, or before
-// anybody else knows the upstream.
-func (u *Upstream) use(all []*Endpoint) { u.choose(all, u.adhesive.tokenTable(all)) }
-
-// choose makes the selection of endpoints, whose tokens are known.
-func (u *Upstream) choose(all []*Endpoint, tokens *sticky.Table[holder]) {
-	var warm int64
-	for _, e := range all {
-		if began := e.began.Load(); began != 0 {
-			warm = max(warm, began+int64(u.config.SlowStart))
-		}
-	}
-	s := newSelection(&u.config, all, warm)
-	s.tokens = tokens
-	u.chosen.Store(s)
-}
-
 // SetEndpoints makes a list the upstream's endpoints. One that was there before, and is
 // described as before, keeps its connections and what is known of its health. One that
 // is described in another way goes on with what is known of it. One that
@@ -326,7 +309,8 @@ func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string)
 }
 
 // Mark says that an endpoint has fallen ill, or is well again as far as that illness
-// goes, and whether that is news.
+// goes, and whether that is news. Requests heed it at once; of an upstream with many endpoints
+// within longestRenewal.
 func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -343,7 +327,7 @@ func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 	}
 	e.ill.Store(after)
 	e.since.Store(time.Now().UnixMilli())
-	u.choose(u.Endpoints(), u.chosen.Load().tokens)
+	u.renewSoon()
 	return true
 }
 

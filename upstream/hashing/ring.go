@@ -35,7 +35,7 @@ func NewRing(members []Member) *Ring {
 	if float64(total)*each > maxPoints {
 		each = maxPoints / float64(total)
 	}
-	r := &Ring{}
+	r := &Ring{points: make([]point, 0, total*max(int(each), 1)+len(members))}
 	for i, m := range members {
 		h := String(m.Name)
 		for n := range max(int(each*float64(max(m.Weight, 1)/divisor)), 1) {

@@ -20,6 +20,7 @@ type Member struct {
 
 	// Guarded by the set's lock.
 	gone   bool
+	place  int   // among the set's members
 	since  int64 // when it was let in
 	until  int64 // when it is let in again, while it is out
 	times  int   // ejections, less what good behaviour took off

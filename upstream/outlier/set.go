@@ -124,6 +124,7 @@ func (s *Set) Join(name string, now int64) *Member {
 	m := &Member{set: s, name: name, since: now}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	m.place = len(s.members)
 	s.members = append(s.members, m)
 	return m
 }
@@ -137,12 +138,15 @@ func (s *Set) Leave(m *Member, now int64) {
 func (s *Set) leave(m *Member, now int64) []Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	i := slices.Index(s.members, m)
-	if i < 0 {
+	if m.gone {
 		return nil
 	}
 	m.gone = true
-	s.members = slices.Delete(s.members, i, i+1)
+	last := len(s.members) - 1
+	s.members[m.place] = s.members[last] // Their order means nothing, and there may be many.
+	s.members[m.place].place = m.place
+	s.members[last] = nil
+	s.members = s.members[:last]
 	if m.out.Load() {
 		s.out--
 	}
