@@ -71,8 +71,7 @@ func (g *Guard) judgeFailures(sample *Sample, old Known) (finding, string) {
 }
 
 // judgeLatency counts the answers that take longer than the old side's p99 may become: are
-// they certainly more than one of a hundred, the new side's p99 is above that. A moment is no
-// proof, such as the first answers of a side that has nothing cached yet: each part of the
+// they certainly more than one of a hundred, the new side's p99 is above that. Each part of the
 // sample must be slow as well. It returns the reason, or "".
 func (g *Guard) judgeLatency(sample *Sample, old Known, parts ...*Sample) string {
 	n := sample.timed()

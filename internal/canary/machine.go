@@ -177,14 +177,18 @@ func (m *Machine) judge() (finding, string) {
 	return verdict, reason
 }
 
-// judgeLatency looks at two windows, and at the two halves of what is remembered: in both
-// parts the new side must be slow.
+// judgeLatency looks at the window, at two of them, and at the two halves of what is
+// remembered: then both parts must be slow. The first window of a step is no reason to go
+// back by itself: a side that has nothing cached yet, or not for so many, is slow at first.
 func (m *Machine) judgeLatency(long *pair) string {
 	guard := &m.plan.Guard
 	if m.window.new.Requests < guard.MinimumRequests {
 		return ""
 	}
 	if m.last.new.Requests > 0 {
+		if slow := guard.judgeLatency(&m.window.new, m.oldOf(&m.window)); slow != "" {
+			return slow
+		}
 		two := m.last
 		two.add(&m.window.new, &m.window.old)
 		if slow := guard.judgeLatency(&two.new, m.oldOf(&two), &m.last.new, &m.window.new); slow != "" {
