@@ -102,6 +102,7 @@ func Scenarios() []Scenario {
 		{"one of three is down", oneDown},
 		{"one of three dies with much under way", oneDies},
 		{"one of three stalls", oneStalls},
+		{"one of three stalls, requests are hedged", hedged},
 		{"one of three resets", oneIll(Behaviour{Reset: true})},
 		{"one of three answers garbage", oneIll(Behaviour{Garbage: true})},
 		{"one of three closes after 10 requests", closing},

@@ -85,6 +85,7 @@ func TestScenarios(t *testing.T) {
 		"one of three is down":                            {served},
 		"one of three dies with much under way":           {served},
 		"one of three stalls":                             {served},
+		"one of three stalls, requests are hedged":        {served, times(0, 0.7)},
 		"one of three resets":                             {served, times(0, 0.7)},
 		"one of three answers garbage":                    {served, times(0, 0.7)},
 		"one of three closes after 10 requests":           {served},
