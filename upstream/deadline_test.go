@@ -36,3 +36,55 @@ func TestDeadline(t *testing.T) {
 		t.Errorf("a connection that took too long: %v", f)
 	}
 }
+
+// TestLimitTime: the time of an upstream begins when it is asked, that of the client with the
+// exchange, and what is left is told.
+func TestLimitTime(t *testing.T) {
+	t.Parallel()
+	const field = "X-Wait-Ms"
+	hour := func(n int) time.Duration { return time.Duration(n) * time.Hour }
+	for name, test := range map[string]struct {
+		asked           bool // another upstream was asked before
+		whole           time.Duration
+		says            string
+		before          time.Duration // the deadline so far, 0 for none
+		deadline, named time.Duration // from the start, 0 for none
+	}{
+		"nothing":                      {},
+		"the upstream's":               {whole: hour(3), deadline: hour(3)},
+		"the upstream's, second":       {asked: true, whole: hour(3), deadline: hour(13)},
+		"the client's":                 {says: "3600000", deadline: hour(1), named: hour(1)},
+		"the client's, second":         {asked: true, says: "39600000", deadline: hour(11), named: hour(11)},
+		"both":                         {whole: hour(3), says: "3600000", deadline: hour(1), named: hour(1)},
+		"both, the upstream's is soon": {whole: hour(1), says: "7200000", deadline: hour(1), named: hour(2)},
+		"one from before":              {before: hour(1), whole: hour(2), says: "7200000", deadline: hour(1), named: hour(2)},
+		"no number":                    {says: "soon"},
+		"too long":                     {says: "86400001"},
+		"none":                         {says: "0"},
+	} {
+		x := exchange(&wire{}, "GET", nil)
+		if test.asked {
+			x.Times.Started, x.Facts.Tries = time.Now().Add(-hour(10)), 1
+		}
+		if test.before > 0 {
+			x.Deadline = x.Times.Started.Add(test.before)
+		}
+		if test.says != "" {
+			x.Request.Header.Set(field, test.says)
+		}
+		limitTime(x, &x.Request, test.whole, field)
+		near := func(got time.Time, want time.Duration) bool {
+			if want == 0 {
+				return got.IsZero()
+			}
+			off := got.Sub(x.Times.Started.Add(want))
+			return off >= 0 && off < time.Minute
+		}
+		if !near(x.Deadline, test.deadline) || !near(x.ClientDeadline, test.named) {
+			t.Errorf("%s: the deadline is %v, the client's %v after the start", name, x.Deadline.Sub(x.Times.Started), x.ClientDeadline.Sub(x.Times.Started))
+		}
+		if told := x.Request.Header.Get(field); test.deadline == 0 && told != test.says || test.deadline > 0 && (told == test.says && test.whole == hour(1) || told == "") {
+			t.Errorf("%s: the origin is told %q", name, told)
+		}
+	}
+}

@@ -125,11 +125,11 @@ type rig struct {
 	*mirror
 	counts
 	log bytes.Buffer // complete behind end
-	t   *testing.T
+	t   testing.TB
 }
 
 // newRig makes a mirror from the settings beside upstream and to.
-func newRig(t *testing.T, more string, a, b func(x *message.Exchange) error) *rig {
+func newRig(t testing.TB, more string, a, b func(x *message.Exchange) error) *rig {
 	t.Helper()
 	r := &rig{counts: counts{all: map[string]*meter.Counter{}}, t: t}
 	node, err := config.ParseNode("m.yaml", []byte("{ upstream: a, to: b"+more+" }"))

@@ -24,7 +24,7 @@ func (g gateway) twoEndpoints(origin string) string {
 	return strings.Replace(g.head(origin), one, two, 1)
 }
 
-// allTraffic is everything that an upstream can have, and a split in front of it. Nothing is
+// allTraffic is everything that an upstream can have, and a split within a fallback in front of it. Nothing is
 // refused: the limit that is found is at least as large as the load.
 const allTraffic = `    balance: least_request
     zone: { name: a }
@@ -38,7 +38,7 @@ const allTraffic = `    balance: least_request
 routes:
   - name: all
     match: { path: /** }
-    split: [{ upstream: origin, weight: 1 }]
+    fallback: { split: [{ upstream: origin, weight: 1 }], to: { respond: { status: 503 } } }
 `
 
 // traffic compares an upstream that has everything with one that has nothing.
