@@ -39,10 +39,11 @@ func (a *adminClient) where() (string, error) {
 		return admin.DefaultAddress, nil
 	}
 	doc, err := config.Load(a.config, nil)
-	if err != nil && doc == nil {
+	switch {
+	case doc != nil && doc.Admin != nil: // Other faults of the file are no matter here.
+	case err != nil:
 		return "", err
-	}
-	if doc.Admin == nil { // Other faults of the file are no matter here.
+	default:
 		return "", fmt.Errorf("%s has no admin listener: add admin: { address: %q }", a.config, admin.DefaultAddress)
 	}
 	return reachable(doc.Admin.Address.String())
