@@ -44,13 +44,14 @@ type Group struct {
 	config  GroupConfig
 	members []Member
 	spill   *spill.Group
+	rated   bool // requests need the time at which a member is chosen, and not that of their beginning
 }
 
 // NewGroup makes a group; members are those of the configuration, in its order. Changes of
 // their state are logged.
 func NewGroup(config GroupConfig, members []Member, logger *slog.Logger) *Group {
 	logger = logger.With("upstream", config.Name)
-	return &Group{config: config, members: members, spill: spill.New(spill.Config{
+	c := spill.Config{
 		Members:  config.Members,
 		Failover: config.Failover,
 		OnChange: func(c spill.Change) {
@@ -60,7 +61,8 @@ func NewGroup(config GroupConfig, members []Member, logger *slog.Logger) *Group 
 			}
 			logger.Info("member comes back", "member", c.Member, "state", c.To.String(), "reason", c.Reason.String())
 		},
-	})}
+	}
+	return &Group{config: config, members: members, spill: spill.New(c), rated: c.Rated()}
 }
 
 // Adopt takes over what a group that this one replaces knows of its members. It is called
@@ -92,6 +94,9 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 	limitTime(x, req, g.config.RequestTimeout, g.config.DeadlineField)
 	deadline := x.Deadline
 	now := x.Now()
+	if g.rated {
+		now = message.Clock() // The one extra look at the clock; a nested group with a rate has its own.
+	}
 	var past spill.Past
 	var last error
 	for {

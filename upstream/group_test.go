@@ -243,6 +243,23 @@ func TestGroupHasNoRoom(t *testing.T) {
 	}
 }
 
+// TestGroupRateAfterAWait: a rate is one of requests that go on, however long each has waited for
+// that before.
+func TestGroupRateAfterAWait(t *testing.T) {
+	t.Parallel()
+	g := groupOf(answers("a", 200))
+	c := g.config
+	c.Members = []spill.Member{{Name: "a", Capacity: spill.Capacity{Requests: 1000, Per: time.Second, Burst: 20}}}
+	g = NewGroup(c, g.members, slog.New(slog.DiscardHandler))
+	for i := range 20 {
+		x := exchange(&wire{}, "GET", nil)
+		x.Times.Started = x.Times.Started.Add(-time.Duration(i) * time.Second)
+		if err := g.RoundTrip(x, &x.Request, &x.Response); err != nil {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+}
+
 // TestGroupTime shows whose time holds: the group's for all, and a member's as long as it has
 // the request.
 func TestGroupTime(t *testing.T) {

@@ -111,7 +111,9 @@ func (m *member) patience() time.Duration {
 func (m *member) look(now int64, unwell bool) Change {
 	switch state := stateOf(m.phase.Load()); {
 	case state == Left && unwell:
-		m.due.Store(now + m.back.Load())
+		if due := now + m.back.Load(); due > m.due.Load() {
+			m.due.Store(due)
+		}
 		return Change{}
 	case unwell:
 	case state == Serving, state == Left && now < m.due.Load(), state == Returning && now < m.recovered():

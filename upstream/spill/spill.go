@@ -16,6 +16,7 @@ package spill
 import (
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sluice-gateway/sluice/internal/meter"
@@ -395,8 +396,18 @@ func (g *Group) Views(now int64, unwell Set) []View {
 	for i, m := range g.members {
 		g.look(m, now, unwell.Has(i))
 		all[i] = m.view(now)
+		if v := &all[i]; v.State == Serving && v.Member.Share > 0 && g.counts.Sum(now, 1+i) > 0 && !g.maySpill(now, i) {
+			v.State = Full
+		}
 	}
 	return all
+}
+
+// Rated says whether a member's capacity is a rate. Then Choose needs the time at which it is
+// called: where requests have waited on their way, some longer than others, that of their
+// beginning makes a bucket seem empty that is not.
+func (c *Config) Rated() bool {
+	return slices.ContainsFunc(c.Members, func(m Member) bool { return m.Capacity.Requests > 0 })
 }
 
 // Refused is how many requests got no member because none had room.

@@ -357,6 +357,10 @@ func TestSpillShare(t *testing.T) {
 	between(t, "b, a fifth of 6000", got[1], 1100, 1210)
 	between(t, "c, a tenth of 6000", got[2], 550, 610)
 	between(t, "refused", got[3], 1100, 1400)
+	for w.ask(Served) >= 0 {
+		// Until nobody has room.
+	}
+	w.want(Full, Full, Full)
 	// With nobody else, the share holds as well.
 	w.unwell = Set(0).With(0)
 	w.now += 20 * second
