@@ -43,6 +43,16 @@ func (b *Balance) Validate() error {
 	if f := b.Bound.Float(); f != 0 && f <= 1 {
 		return unit.Problem("bound", "with no more than its share no endpoint has room for chance: give more than 1x, such as 1.25x, or 0x for no bound")
 	}
+	if b.Method != "sticky" {
+		for _, of := range []struct {
+			key   string
+			given bool
+		}{{"secret", len(b.Secret) > 0}, {"cookie", b.Cookie != ""}, {"ttl", b.TTL != 0}} {
+			if of.given {
+				return unit.Problem(of.key, "this belongs to method: sticky, and "+b.Method+" has no cookie")
+			}
+		}
+	}
 	return b.validateCookie()
 }
 

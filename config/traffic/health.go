@@ -3,6 +3,7 @@ package traffic
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -34,6 +35,50 @@ func (h *Health) Validate() error {
 		}
 		if strings.EqualFold(e.Key, "host") {
 			return unit.At("headers", errors.New("write the host as host: NAME"))
+		}
+	}
+	if err := h.checkPath(); err != nil {
+		return unit.At("path", err)
+	}
+	if strings.ContainsFunc(h.Host, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("/?#@\\\"<>", r) }) {
+		return unit.At("host", fmt.Errorf("%q is no host, such as health.example.com", h.Host))
+	}
+	if h.Body != "" && h.Method == "HEAD" {
+		return unit.At("body", errors.New("the answer to HEAD has no body: use method: GET"))
+	}
+	return h.checkProtocol()
+}
+
+// checkPath looks whether a path can be asked for.
+func (h *Health) checkPath() error {
+	if strings.Contains(h.Path, "#") {
+		return errors.New("what stands behind # is never sent: write the path without it, or %23 if it is a part of the path")
+	}
+	if _, err := url.ParseRequestURI(h.Path); err != nil {
+		return fmt.Errorf("%q cannot be asked for: a %% begins the number of a byte, such as %%20", h.Path)
+	}
+	return nil
+}
+
+// checkProtocol looks for what the protocol has no use for: whoever writes it expects something of it.
+func (h *Health) checkProtocol() error {
+	if h.Service != "" && h.Protocol != "grpc" {
+		return unit.At("service", errors.New("only checks over gRPC name a service: write protocol: grpc"))
+	}
+	if h.Protocol == "http" {
+		return nil
+	}
+	of := "a check over " + h.Protocol
+	usual := len(h.Statuses) == 0 || len(h.Statuses) == 1 && h.Statuses[0] == Statuses{200, 299}
+	for _, unused := range []struct {
+		key  string
+		used bool
+	}{
+		{"path", h.Path != "/"}, {"method", h.Method != "GET"}, {"statuses", !usual}, {"body", h.Body != ""},
+		{"host", h.Host != "" && h.Protocol == "tcp"}, {"headers", len(h.Headers) > 0 && h.Protocol == "tcp"},
+	} {
+		if unused.used {
+			return unit.At(unused.key, fmt.Errorf("%s has no %s: leave it out, or write protocol: http", of, unused.key))
 		}
 	}
 	return nil
