@@ -113,6 +113,8 @@ func Scenarios() []Scenario {
 		{"a region is lost", regionLost},
 		{"a member of a group is lost", memberLost},
 		{"bursting: more than the first member bears", bursting},
+		{"an upstream fails, with a fallback", fallenBack},
+		{"the second upstream of a mirror stalls", mirrorStalls},
 		{"endpoints come and go by DNS", dnsChanges},
 		{"a canary fails", badCanary(Behaviour{Status: 500})},
 		{"a canary is slower", badCanary(Behaviour{Delay: sluggish})},

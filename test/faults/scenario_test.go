@@ -96,6 +96,8 @@ func TestScenarios(t *testing.T) {
 		"a region is lost":                                {served},
 		"a member of a group is lost":                     {first(2)},
 		"bursting: more than the first member bears":      {first(3), only("503 upstream_overloaded")},
+		"an upstream fails, with a fallback":              {first(1), served},
+		"the second upstream of a mirror stalls":          {first(2)},
 		"endpoints come and go by DNS":                    {served},
 		"a canary fails":                                  {served, times(0, 0.5)},
 		"a canary is slower":                              {served},
