@@ -102,6 +102,9 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 	for {
 		choice := g.spill.Choose(now, x.Shard, g.unwell(now), past)
 		if !choice.OK {
+			if last == nil { // What was asked before, by a target around this one, is no member.
+				x.Facts.Upstream, x.Facts.Endpoint = "", ""
+			}
 			if last == nil || choice.Full {
 				last = crowded(resp, choice.RetryAfter)
 			}

@@ -233,6 +233,7 @@ func TestGroupHasNoRoom(t *testing.T) {
 		}
 	}
 	x := exchange(&wire{}, "GET", nil)
+	x.Facts.Upstream, x.Facts.Endpoint = "before", "192.0.2.1:80"
 	err := g.RoundTrip(x, &x.Request, &x.Response)
 	after := x.Response.Header.Get("Retry-After")
 	if err != error(message.UpstreamOverloaded) || after != "3" && after != "2" || x.Facts.UpstreamGroup != "all" || x.Facts.Upstream != "" {
