@@ -26,28 +26,12 @@ func boundGRPC(x *message.Exchange) bool {
 	if x.Deadline.IsZero() || by.Before(x.Deadline) {
 		x.Deadline = by
 	}
-	x.Request.Header.Set("grpc-timeout", formatGRPCTimeout(time.Until(x.Deadline)))
+	x.Request.Header.Set("grpc-timeout", message.FormatGRPCTimeout(time.Until(x.Deadline)))
 	return true
 }
 
 // longestTimeout keeps sums of times away from the end of what can be counted.
 const longestTimeout = 100 * 365 * 24 * time.Hour
-
-// formatGRPCTimeout writes a time in the finest unit for which 8 digits are enough. It is never
-// longer than d.
-func formatGRPCTimeout(d time.Duration) string {
-	d = max(d, 0)
-	for _, unit := range [...]struct {
-		length time.Duration
-		letter byte
-	}{{time.Nanosecond, 'n'}, {time.Microsecond, 'u'}, {time.Millisecond, 'm'}, {time.Second, 'S'}, {time.Minute, 'M'}} {
-		if n := d / unit.length; n <= 99999999 {
-			var text [9]byte
-			return string(append(strconv.AppendInt(text[:0], int64(n), 10), unit.letter))
-		}
-	}
-	return strconv.FormatInt(int64(min(d/time.Hour, 99999999)), 10) + "H"
-}
 
 // parseGRPCTimeout reads the field grpc-timeout: at most 8 digits and a unit. What would
 // be longer than a Duration can hold is the longest one.

@@ -17,7 +17,7 @@ func TestFormatGRPCTimeout(t *testing.T) {
 		99999999999: "99999999u", 100 * time.Second: "100000m", 30 * time.Hour: "108000S", 30000 * time.Hour: "1800000M",
 		1<<63 - 1: "2562047H",
 	} {
-		got := formatGRPCTimeout(d)
+		got := message.FormatGRPCTimeout(d)
 		if back, ok := parseGRPCTimeout(got); got != want || !ok || back > max(d, 0) || len(got) > 9 {
 			t.Errorf("%v is %q, not %q, and back %v", d, got, want, back)
 		}

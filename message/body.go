@@ -30,6 +30,14 @@ type Body interface {
 // A wire uses it to put a head and a body that is there into one write.
 type Ready interface{ Ready() bool }
 
+// Complete is implemented by bodies that may have arrived as a whole although nobody has announced their
+// length.
+type Complete interface {
+	// Complete is the length of a body of which nothing was taken and all is there, so that to read it
+	// waits for nobody; -1 if that is not so, or if it has a trailer.
+	Complete() int64
+}
+
 // Waiter is implemented by bodies for which one can wait without asking for the next chunk.
 type Waiter interface {
 	// Wait waits until Next would return at once, at most for d, and says whether that is so. Like Next it

@@ -185,3 +185,61 @@ func TestSetBodyClosesTheOld(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// arrived is a body of unknown length that may be there as a whole.
+type arrived struct {
+	chunks []string
+	length int64
+	err    error
+}
+
+func (b *arrived) Next() ([]byte, error) {
+	if len(b.chunks) == 0 {
+		return nil, b.err
+	}
+	chunk := b.chunks[0]
+	b.chunks = b.chunks[1:]
+	return []byte(chunk), nil
+}
+func (b *arrived) Length() int64    { return -1 }
+func (b *arrived) Trailer() *Header { return nil }
+func (b *arrived) Close() error     { return nil }
+func (b *arrived) Complete() int64  { return b.length }
+
+func TestHoldComplete(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for name, test := range map[string]struct {
+		body  Body
+		whole bool
+		want  string
+		err   error
+	}{
+		"none":               {nil, true, "", nil},
+		"in one piece":       {&arrived{[]string{"hello"}, 5, io.EOF}, true, "hello", nil},
+		"in several":         {&arrived{[]string{"he", "l", "lo"}, 5, io.EOF}, true, "hello", nil},
+		"empty":              {&arrived{nil, 0, io.EOF}, true, "", nil},
+		"not all":            {&arrived{[]string{"hello"}, -1, io.EOF}, false, "", nil},
+		"too long":           {&arrived{[]string{"hello you"}, 9, io.EOF}, false, "", nil},
+		"broken":             {&arrived{nil, 5, broken}, false, "", broken},
+		"broken later":       {&arrived{[]string{"he"}, 5, broken}, false, "", broken},
+		"nobody knows of it": {&Guard{inner: &arrived{[]string{"hello"}, 5, io.EOF}, length: -1}, false, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := Request{Body: test.body}
+			if err := r.HoldComplete(8); err != test.err || r.Whole() != test.whole {
+				t.Fatalf("%v, whole: %v", err, r.Whole())
+			}
+			for range 2 {
+				if !test.whole {
+					break
+				}
+				if got, err := ReadAll(r.Body, 100); string(got) != test.want || err != nil {
+					t.Errorf("%q, %v", got, err)
+				}
+				r.Rewind()
+			}
+		})
+	}
+}

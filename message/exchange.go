@@ -32,6 +32,9 @@ type Exchange struct {
 	// a connection.
 	Shard uint32
 
+	whole   time.Time // the deadline behind that of a try
+	limited bool      // Deadline is that of a try
+
 	wire    Wire
 	problem *Problem
 	fault   error
@@ -160,6 +163,30 @@ func (x *Exchange) Patience(longest time.Duration) time.Duration {
 	return min(longest, time.Until(x.Deadline))
 }
 
+// LimitTry makes by the deadline, if it is sooner, until an answer has begun: its body has the time that
+// there was before. EndTry ends that, when the head of the answer is there, or is not.
+func (x *Exchange) LimitTry(by time.Time) {
+	if x.Deadline.IsZero() || by.Before(x.Deadline) {
+		x.whole, x.limited, x.Deadline = x.Deadline, true, by
+	}
+}
+
+// EndTry is the end of what LimitTry began.
+func (x *Exchange) EndTry() {
+	if x.limited {
+		x.Deadline, x.limited = x.whole, false
+	}
+}
+
+// BodyDeadline is the deadline that a wire keeps for the body of an answer, and whether it is another
+// one than for the head.
+func (x *Exchange) BodyDeadline() (by time.Time, other bool) {
+	if x.limited {
+		return x.whole, true
+	}
+	return x.Deadline, false
+}
+
 // Deny refuses the exchange: the client's fault, or a rule's. Header fields that
 // are already in x.Response stay and are sent with the problem.
 func (x *Exchange) Deny(p *Problem) Verdict {
@@ -201,6 +228,7 @@ func (x *Exchange) Reset() {
 	x.Facts.reset()
 	x.Times, x.Deadline, x.ClientDeadline = Times{}, time.Time{}, time.Time{}
 	x.wire, x.problem, x.fault, x.rest, x.leaver = nil, nil, nil, nil, nil
+	x.limited = false
 	x.emptyRooms()
 }
 

@@ -1,5 +1,10 @@
 package message
 
+import (
+	"strconv"
+	"time"
+)
+
 // IsGRPC says whether a request is a gRPC call, by its media type: application/grpc, with a suffix or
 // parameters. gRPC-Web is another protocol.
 func IsGRPC(req *Request) bool {
@@ -45,4 +50,20 @@ func GRPCStatus(h *Header) int {
 func GRPCFailed(status int) bool {
 	const unknown, internal, unavailable, dataLoss = 2, 13, 14, 15
 	return status == unknown || status == internal || status == unavailable || status == dataLoss
+}
+
+// FormatGRPCTimeout writes a time for the field grpc-timeout, in the finest unit for which 8 digits are
+// enough. It is never longer than d.
+func FormatGRPCTimeout(d time.Duration) string {
+	d = max(d, 0)
+	for _, unit := range [...]struct {
+		length time.Duration
+		letter byte
+	}{{time.Nanosecond, 'n'}, {time.Microsecond, 'u'}, {time.Millisecond, 'm'}, {time.Second, 'S'}, {time.Minute, 'M'}} {
+		if n := d / unit.length; n <= 99999999 {
+			var text [9]byte
+			return string(append(strconv.AppendInt(text[:0], int64(n), 10), unit.letter))
+		}
+	}
+	return strconv.FormatInt(int64(min(d/time.Hour, 99999999)), 10) + "H"
 }

@@ -1,5 +1,7 @@
 package message
 
+import "io"
+
 // Request is what a client asks. The wire fills it; strings are immutable.
 type Request struct {
 	Method string
@@ -74,6 +76,34 @@ func (r *Request) Whole() bool {
 	}
 	_, ok := r.Body.(*Bytes)
 	return ok
+}
+
+// HoldComplete makes a body of unknown length that is there as a whole one that can be replayed, if it has
+// no more than limit bytes. It waits for nobody. What came in one piece is not copied.
+func (r *Request) HoldComplete(limit int64) error {
+	body, ok := r.Body.(Complete)
+	if !ok || r.Body.Length() >= 0 {
+		return nil
+	}
+	length := body.Complete()
+	if length < 0 || length > limit {
+		return nil
+	}
+	first, err := r.Body.Next()
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if int64(len(first)) < length {
+		first = append(make([]byte, 0, length), first...)
+		rest, err := ReadAll(r.Body, limit)
+		if err != nil {
+			return err
+		}
+		first = append(first, rest...)
+	}
+	r.Hold(first)
+	r.buffered.Rewind()
+	return nil
 }
 
 // Rewind makes a body that is in memory ready to be sent again, and says whether

@@ -91,6 +91,8 @@ var (
 		Help: "Requests that were sent to origins, each try counted, by upstream and class of the status; none where no answer came."}
 	upstreamRetries = Metric{Name: "sluice_upstream_retries_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
 		Help: "Requests that were sent to an origin again."}
+	upstreamRetriesRefused = Metric{Name: "sluice_upstream_retries_refused_total", Kind: KindCounter, Labels: []string{"upstream"}, Limit: maxUpstreams + 1,
+		Help: "Requests that were not sent to an origin again because the budget of retries was spent."}
 	upstreamHedges = Metric{Name: "sluice_upstream_hedges_total", Kind: KindCounter, Labels: []string{"upstream", "result"}, Limit: (maxUpstreams + 1) * hedgeResults,
 		Help: "Requests that were to go to one more endpoint because an answer took long: its answer was used (won), it was in vain (lost), or it was not sent for want of budget or room (refused)."}
 	upstreamConnect = Metric{Name: "sluice_upstream_connect_duration_seconds", Kind: KindHistogram, Labels: []string{"upstream"}, Limit: maxUpstreams + 1, Smallest: smallestConnect,
@@ -185,7 +187,7 @@ func Catalogue() []Metric {
 		buildInfo, uptime, configRevision, configInfo, configApplied, configReloads, handovers,
 		listenerConnections, listenerAccepted, listenerRefused, listenerHandshakeFailures, listenerProxyRefused, listenerFloods, listenerResets, certificateLeft, certificateProblems,
 		httpRequests, httpDuration, httpBytesIn, httpBytesOut,
-		upstreamRequests, upstreamRetries, upstreamHedges, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods,
+		upstreamRequests, upstreamRetries, upstreamRetriesRefused, upstreamHedges, upstreamConnect, upstreamConnectFailures, upstreamFirstByte, upstreamConnections, upstreamFloods,
 		upstreamEndpoints, upstreamEndpointHealthy, upstreamHealthChecks, upstreamEjections, upstreamBreakerState, upstreamBreakerOpened, upstreamBreakerRefused,
 		discoveryUpdates, discoveryFaults, discoveryAge, upstreamConcurrency, upstreamShed,
 		groupRequests, groupSpilled, groupFailures, groupPassed, groupRefused, groupState,

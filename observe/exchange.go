@@ -76,6 +76,7 @@ func statusClass(status int) int {
 type UpstreamMetrics struct {
 	requests        [statusClasses]*meter.Counter
 	retries         *meter.Counter
+	retriesRefused  *meter.Counter
 	hedges          [hedgeResults]*meter.Counter
 	connect         *meter.Histogram
 	connectFailures *meter.Counter
@@ -89,6 +90,7 @@ type UpstreamMetrics struct {
 func newUpstreamMetrics(r *Registry, upstream string) *UpstreamMetrics {
 	m := &UpstreamMetrics{
 		retries:         r.counter(&upstreamRetries, upstream),
+		retriesRefused:  r.counter(&upstreamRetriesRefused, upstream),
 		connect:         r.histogram(&upstreamConnect, upstream),
 		connectFailures: r.counter(&upstreamConnectFailures, upstream),
 		firstByte:       r.histogram(&upstreamFirstByte, upstream),
@@ -106,6 +108,7 @@ func newUpstreamMetrics(r *Registry, upstream string) *UpstreamMetrics {
 
 func removeUpstreamMetrics(r *Registry, upstream string) {
 	r.remove(&upstreamRetries, upstream)
+	r.remove(&upstreamRetriesRefused, upstream)
 	r.remove(&upstreamConnect, upstream)
 	r.remove(&upstreamConnectFailures, upstream)
 	r.remove(&upstreamFirstByte, upstream)
@@ -130,6 +133,9 @@ func (m *UpstreamMetrics) Unanswered(shard uint32) { m.requests[0].Add(shard, 1)
 
 // Retried counts one more try of a request.
 func (m *UpstreamMetrics) Retried(shard uint32) { m.retries.Add(shard, 1) }
+
+// RetryRefused counts a request for whose further try there was no budget.
+func (m *UpstreamMetrics) RetryRefused(shard uint32) { m.retriesRefused.Add(shard, 1) }
 
 // What may become of a hedge.
 const (

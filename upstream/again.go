@@ -30,7 +30,11 @@ func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *messag
 	if elsewhere {
 		wait = 0
 	}
-	if !ok || !u.afford(&t, elsewhere) {
+	if !ok {
+		return false, nil
+	}
+	if !u.afford(&t, elsewhere) {
+		u.metrics.RetryRefused(x.Shard)
 		return false, nil
 	}
 	u.metrics.Retried(x.Shard)
@@ -104,9 +108,24 @@ func (u *Upstream) tryOf(x *message.Exchange, req *message.Request, resp *messag
 	case message.UpstreamTimeout:
 		t.Outcome = retry.Timeout
 	default:
-		return t, false
+		return t, u.otherFailure(&t, failure)
 	}
 	return t, true
+}
+
+// otherFailure describes a try that has failed with a problem that has a detail; false where no further one
+// can make sense. What is no answer is as if none had come; and an endpoint that does not speak what is
+// wanted was not reached, unless it has seen the request.
+func (u *Upstream) otherFailure(t *retry.Try, failure *http1.Failure) bool {
+	switch failure.Problem.Code {
+	case message.UpstreamMalformed.Code:
+		t.Outcome, t.Began = retry.Reset, false
+		return true
+	case message.UpstreamProtocol.Code:
+		t.Outcome = retry.ConnectFailure
+		return !failure.Sent
+	}
+	return false
 }
 
 // vouched says whether the configuration vouches for a method.
@@ -128,6 +147,9 @@ func listed(list, method string) bool {
 // further try comes at once: nobody is overloaded by that.
 func (u *Upstream) delay(x *message.Exchange, resp *message.Response, t *retry.Try, try int) (time.Duration, bool) {
 	if t.Outcome == retry.Answered {
+		if named, ok := resp.Header.Lookup("Grpc-Retry-Pushback-Ms"); ok && t.GRPC != retry.NoGRPC {
+			return u.config.Retry.Backoff.Pushback(named)
+		}
 		if named := resp.Header.Get("Retry-After"); named != "" {
 			if after, ok := retry.ParseAfter(named, x.Times.Started); ok {
 				return u.config.Retry.Backoff.DelayAfter(try, rand.Uint64(), after)
@@ -150,31 +172,36 @@ func pause(x *message.Exchange, d time.Duration) bool {
 	return !x.Wire().Gone()
 }
 
-// replays says whether a request of this method may be sent twice after it was sent once.
-func (u *Upstream) replays(method string) bool {
+// replays says whether a request may be sent twice after it was sent once.
+func (u *Upstream) replays(req *message.Request) bool {
 	c := &u.config.Retry
-	if c.Attempts > 0 && c.On.AfterSent() && (message.Idempotent(method) || u.vouched(method)) {
+	if c.Attempts > 0 && c.On.AfterSent() &&
+		(message.Idempotent(req.Method) || u.vouched(req.Method) || c.On.HasGRPC() && message.IsGRPC(req)) {
 		return true
 	}
-	return u.hedges(method)
+	return u.hedges(req.Method)
 }
 
 // prepareReplay reads a body that is short enough to be kept, where a try may fail after it
-// was sent, or go to two endpoints. One whose length is not known is not waited for.
+// was sent, or go to two endpoints. One whose length is not known is not waited for: it is kept
+// where all of it is there, as it is of most calls of gRPC.
 func (u *Upstream) prepareReplay(req *message.Request) *message.Problem {
 	c := &u.config.Retry
 	if req.Body == nil || c.BodyLimit == 0 || c.Attempts == 0 && c.Hedge.After == 0 {
 		return nil
 	}
-	if n := req.Body.Length(); n < 0 || n > c.BodyLimit || !u.replays(req.Method) {
+	n := req.Body.Length()
+	if n > c.BodyLimit || !u.replays(req) {
 		return nil
 	}
-	_, err := req.ReadBody(c.BodyLimit)
-	if err == nil {
-		return nil
+	var err error
+	if n < 0 {
+		err = req.HoldComplete(c.BodyLimit)
+	} else {
+		_, err = req.ReadBody(c.BodyLimit)
 	}
-	if p, ok := err.(*message.Problem); ok {
-		return p
+	if err != nil {
+		return message.BodyProblem(err)
 	}
-	return message.BadRequestBody.WithDetail(err.Error())
+	return nil
 }

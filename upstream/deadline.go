@@ -50,6 +50,21 @@ func limitTime(x *message.Exchange, req *message.Request, whole time.Duration, f
 	}
 }
 
+// tellTime tells the origin of a further try what is left by then. field is the one of limitTime; gRPC has
+// one of its own.
+func tellTime(x *message.Exchange, req *message.Request, field string) {
+	if x.Deadline.IsZero() {
+		return
+	}
+	left := time.Until(x.Deadline)
+	if field != "" {
+		req.Header.Set(field, strconv.FormatInt(max(left.Milliseconds(), 1), 10))
+	}
+	if req.Header.Has("grpc-timeout") && message.IsGRPC(req) {
+		req.Header.Set("grpc-timeout", message.FormatGRPCTimeout(left))
+	}
+}
+
 // began is when a try begins, as an offset from the exchange. The first one begins with it: the
 // clock need not be read.
 func began(x *message.Exchange) time.Duration {
@@ -68,9 +83,9 @@ func sooner(x *message.Exchange, by time.Time) {
 	}
 }
 
-// limitTry makes the end of a try the deadline, for as long as it runs.
+// limitTry makes the end of a try the deadline, up to the head of its answer.
 func (u *Upstream) limitTry(x *message.Exchange, began time.Duration) {
 	if u.config.TryTimeout > 0 {
-		sooner(x, x.Times.Started.Add(began+u.config.TryTimeout))
+		x.LimitTry(x.Times.Started.Add(began + u.config.TryTimeout))
 	}
 }

@@ -113,6 +113,7 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 		}
 		if last != nil {
 			g.next(x, resp, deadline)
+			tellTime(x, req, "")
 		}
 		past.Tried = past.Tried.With(choice.Member)
 		asked := x.Facts.Tries

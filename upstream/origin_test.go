@@ -196,12 +196,13 @@ func (b *ready) Ready() bool { return true }
 type counts struct {
 	answered, unanswered, retried, connected, failed atomic.Int64
 	good, bad, ejected, opened, refused              atomic.Int64
-	hedgeWon, hedgeLost, hedgeRefused                atomic.Int64
+	hedgeWon, hedgeLost, hedgeRefused, retryRefused  atomic.Int64
 }
 
 func (c *counts) Answered(uint32, int, time.Duration) { c.answered.Add(1) }
 func (c *counts) Unanswered(uint32)                   { c.unanswered.Add(1) }
 func (c *counts) Retried(uint32)                      { c.retried.Add(1) }
+func (c *counts) RetryRefused(uint32)                 { c.retryRefused.Add(1) }
 func (c *counts) HedgeWon(uint32)                     { c.hedgeWon.Add(1) }
 func (c *counts) HedgeLost(uint32)                    { c.hedgeLost.Add(1) }
 func (c *counts) HedgeRefused(uint32)                 { c.hedgeRefused.Add(1) }

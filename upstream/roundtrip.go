@@ -33,6 +33,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		switch {
 		case again:
 			now = message.Clock()
+			tellTime(x, req, u.config.DeadlineField)
 		case gone != nil:
 			return gone
 		case failure != nil:
@@ -75,10 +76,10 @@ func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp 
 func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	returned := false
 	defer u.panicked(e, leave, &returned)
-	whole, measurable := x.Deadline, measurable(req)
+	measurable := measurable(req)
 	u.limitTry(x, began)
 	failure := u.try(x, e, req, resp, began)
-	x.Deadline = whole
+	x.EndTry()
 	returned = true
 	if failure == nil {
 		u.leave(x.Now()+int64(x.Times.FirstByte), x.Times.FirstByte-began, busyness(resp, nil, measurable))

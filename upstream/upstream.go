@@ -148,6 +148,8 @@ type Metrics interface {
 	Answered(shard uint32, status int, firstByte time.Duration)
 	Unanswered(shard uint32)
 	Retried(shard uint32)
+	// RetryRefused says that there was no budget for a further try.
+	RetryRefused(shard uint32)
 	// HedgeWon, HedgeLost and HedgeRefused say what became of a request that was to go to one more
 	// endpoint: its answer was used, it was in vain, or it was not sent for want of budget or room.
 	HedgeWon(shard uint32)

@@ -12,9 +12,9 @@ import (
 // Retry says when and how often a request is sent again.
 type Retry struct {
 	Attempts int                `default:"1" min:"0" max:"10" doc:"How often a request is sent again at most; 0: never."`
-	On       unit.List[RetryOn] `default:"[connect_failure, reset]" doc:"What makes a request be sent again: connect_failure; reset: the connection ended before the answer; timeout: of timeouts.try or timeouts.response; a status such as \"503\", or 5xx; a gRPC status such as grpc:unavailable. What the origin may have seen is sent again only if its method is idempotent."`
+	On       unit.List[RetryOn] `default:"[connect_failure, reset]" doc:"What makes a request be sent again: connect_failure; reset: the connection ended before the answer, or what came is none; timeout: of timeouts.try or timeouts.response; a status such as \"503\", or 5xx; a gRPC status such as grpc:unavailable. What the origin may have seen is sent again only if its method is idempotent."`
 	Methods  unit.List[string]  `max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" doc:"Methods that may be sent again although they are not idempotent, such as POST: the origins must know how to bear it."`
-	Body     unit.Size          `default:"64KiB" max:"16MiB" doc:"A request's body of at most this length is read before it is sent, where it may have to be sent again; a longer one, and one whose length is not known, makes the request be sent once."`
+	Body     unit.Size          `default:"64KiB" max:"16MiB" doc:"A request's body of at most this length is read before it is sent, where it may have to be sent again; a longer one, and one of unknown length that has not come as a whole, makes the request be sent once."`
 	Backoff  Backoff            `doc:"How long to wait before a request is sent again."`
 	Budget   unit.Share         `default:"20%" doc:"The share of requests that may be sent again, of those under way and of those of the last 10s: so that retries do not become the load that an ill upstream dies of."`
 	// BudgetMinimum lets an upstream with few requests have retries at all.

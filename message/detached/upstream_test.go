@@ -30,6 +30,7 @@ type counts struct{}
 func (counts) Answered(uint32, int, time.Duration) {}
 func (counts) Unanswered(uint32)                   {}
 func (counts) Retried(uint32)                      {}
+func (counts) RetryRefused(uint32)                 {}
 func (counts) HedgeWon(uint32)                     {}
 func (counts) HedgeLost(uint32)                    {}
 func (counts) HedgeRefused(uint32)                 {}

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"math/bits"
+	"strconv"
 	"time"
 )
 
@@ -88,6 +89,17 @@ func ParseAfter(value string, now time.Time) (after time.Duration, ok bool) {
 		}
 	}
 	return 0, false
+}
+
+// Pushback reads the field grpc-retry-pushback-ms, with which a gRPC server says when to come back. It is
+// waited for exactly. Where it is negative, or no number, the server wants no further try; and past
+// AfterCap there is none either. (gRPC proposal A6, "Pushback".)
+func (b Backoff) Pushback(value string) (time.Duration, bool) {
+	ms, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || ms < 0 || ms > int64(b.AfterCap/time.Millisecond) {
+		return 0, false
+	}
+	return time.Duration(ms) * time.Millisecond, true
 }
 
 // maxAfter is what longer pauses are read as.

@@ -104,3 +104,18 @@ func FuzzParseAfter(f *testing.F) {
 		}
 	})
 }
+
+func TestPushback(t *testing.T) {
+	t.Parallel()
+	b := Backoff{AfterCap: 2 * time.Second}.WithDefaults()
+	for value, want := range map[string]time.Duration{"0": 0, "1": time.Millisecond, "2000": 2 * time.Second} {
+		if got, ok := b.Pushback(value); !ok || got != want {
+			t.Errorf("%q: %v, %v", value, got, ok)
+		}
+	}
+	for _, value := range []string{"", "-1", "2001", "soon", "1.5", "99999999999999999999"} {
+		if got, ok := b.Pushback(value); ok || got != 0 {
+			t.Errorf("%q is %v", value, got)
+		}
+	}
+}

@@ -35,9 +35,9 @@ type ClientConn struct {
 	reusable  bool
 	answered  bool // an interim answer has come
 	cancelled atomic.Bool
-	used      int   // exchanges so far
-	since     int64 // clock when it became idle
-	deadline  int64 // clock of the exchange's deadline; 0 is none
+	used      int          // exchanges so far
+	since     int64        // clock when it became idle
+	deadline  atomic.Int64 // clock of the exchange's deadline; 0 is none. What sends a body reads it too
 	lastWrite atomic.Int64
 	closeOnce sync.Once
 	x         *message.Exchange
@@ -136,6 +136,9 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 	}
 	x.Wire().Arrived()
 	if failure == nil {
+		if by, other := x.BodyDeadline(); other {
+			c.stopBy(by)
+		}
 		failure = c.startAnswer(req, resp)
 	}
 	if failure != nil {
@@ -157,10 +160,8 @@ func (c *ClientConn) begin(x *message.Exchange) {
 	c.stream.r, c.stream.w = 0, 0
 	c.x = x
 	c.used++
-	c.reusable, c.answered, c.deadline = true, false, 0
-	if !x.Deadline.IsZero() {
-		c.deadline = clockOf(x.Deadline)
-	}
+	c.reusable, c.answered = true, false
+	c.stopBy(x.Deadline)
 	c.framing = framing{}
 	c.waitBy, c.silentFrom = 0, 0
 }
@@ -327,8 +328,8 @@ func (c *ClientConn) stillSending() bool {
 	if ended := u.endedAt.Load(); ended != 0 {
 		by = ended + int64(c.limits.ResponseTimeout)
 	}
-	if c.deadline != 0 {
-		by = min(by, c.deadline)
+	if deadline := c.deadline.Load(); deadline != 0 {
+		by = min(by, deadline)
 	}
 	if by <= now {
 		return false

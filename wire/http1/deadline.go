@@ -8,14 +8,28 @@ import (
 // errExpired is a deadline that is over before anything was sent; it is a timeout.
 var errExpired error = os.ErrDeadlineExceeded
 
+// stopBy sets the deadline; the zero time is none.
+func (c *ClientConn) stopBy(at time.Time) {
+	by := int64(0)
+	if !at.IsZero() {
+		by = clockOf(at)
+	}
+	if by != c.deadline.Load() { // To store costs more than to look.
+		c.deadline.Store(by)
+	}
+}
+
 // expired says whether the deadline of the exchange is over.
-func (c *ClientConn) expired(now int64) bool { return c.deadline != 0 && now >= c.deadline }
+func (c *ClientConn) expired(now int64) bool {
+	deadline := c.deadline.Load()
+	return deadline != 0 && now >= deadline
+}
 
 // allowRead lets the origin be silent for timeout, but not beyond the exchange's deadline,
 // which is kept exactly.
 func (c *ClientConn) allowRead(now int64, timeout time.Duration) {
 	if c.near(now, timeout) {
-		c.stream.sock.setReadBy(min(c.deadline, now+int64(timeout+timeout/4)))
+		c.stream.sock.setReadBy(min(c.deadline.Load(), now+int64(timeout+timeout/4)))
 		return
 	}
 	c.stream.sock.allowRead(now, timeout)
@@ -25,7 +39,7 @@ func (c *ClientConn) allowRead(now int64, timeout time.Duration) {
 func (c *ClientConn) allowWrite(now int64) {
 	timeout := c.limits.BodyTimeout
 	if c.near(now, timeout) {
-		c.stream.sock.setWriteBy(min(c.deadline, now+int64(timeout+timeout/4)))
+		c.stream.sock.setWriteBy(min(c.deadline.Load(), now+int64(timeout+timeout/4)))
 		return
 	}
 	c.stream.sock.allowWrite(now, timeout)
@@ -33,7 +47,8 @@ func (c *ClientConn) allowWrite(now int64) {
 
 // near says whether the exchange's deadline may come before the end of a coarse timeout.
 func (c *ClientConn) near(now int64, timeout time.Duration) bool {
-	return c.deadline != 0 && c.deadline < now+int64(timeout+timeout/2)
+	deadline := c.deadline.Load()
+	return deadline != 0 && deadline < now+int64(timeout+timeout/2)
 }
 
 // allowBody is allowRead for the body of an answer. A wait that ends early does not buy the origin
@@ -47,8 +62,8 @@ func (c *ClientConn) allowBody(now int64) {
 		c.silentFrom = now
 	}
 	by := min(c.waitBy, c.silentFrom+int64(c.limits.BodyTimeout))
-	if c.deadline != 0 {
-		by = min(by, c.deadline)
+	if deadline := c.deadline.Load(); deadline != 0 {
+		by = min(by, deadline)
 	}
 	c.stream.sock.setReadBy(by)
 }

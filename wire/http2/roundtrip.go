@@ -2,6 +2,7 @@ package http2
 
 import (
 	"errors"
+	"time"
 
 	"github.com/sluice-gateway/sluice/internal/headerblock"
 	"github.com/sluice-gateway/sluice/message"
@@ -85,6 +86,9 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 	}
 	failure = s.awaitHead()
 	if failure == nil {
+		if by, other := x.BodyDeadline(); other {
+			s.stopBy(by)
+		}
 		failure = s.deliver(req, resp)
 	}
 	if failure != nil {
@@ -146,6 +150,17 @@ func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []by
 	}
 	l.kick()
 	return nil
+}
+
+// stopBy changes the deadline; the zero time is none.
+func (s *clientStream) stopBy(at time.Time) {
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.deadline = 0; !at.IsZero() {
+		s.deadline = clockOf(at)
+		l.tickBy(s.deadline)
+	}
 }
 
 // awaitTunnels waits for the origin's settings, which say whether it knows extended CONNECT.

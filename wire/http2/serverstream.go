@@ -129,6 +129,20 @@ func (b *requestBody) Close() error { return nil }
 // Ready implements message.Ready.
 func (b *requestBody) Ready() bool { return b.stream.bodyErr != nil || b.stream.ready() }
 
+// Complete implements message.Complete.
+func (b *requestBody) Complete() int64 {
+	s := b.stream
+	if s.bodyBytes > 0 || s.bodyErr != nil {
+		return -1
+	}
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	if !s.in.ended || s.reset || s.in.unwanted || s.in.trailer.Len() > 0 {
+		return -1
+	}
+	return s.in.received
+}
+
 // Next implements message.Body.
 func (b *requestBody) Next() ([]byte, error) {
 	s := b.stream
