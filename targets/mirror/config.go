@@ -27,7 +27,7 @@ type Config struct {
 type Compare struct {
 	Headers       unit.List[string] `default:"[Content-Type]" max:"64" doc:"The fields whose values must be the same; \"*\" is all but those in ignore_headers."`
 	IgnoreHeaders unit.List[string] `default:"[Age, Alt-Svc, Date, ETag, Expires, Last-Modified, Server, Server-Timing, Set-Cookie, Traceparent, Via, X-Request-Id]" max:"64" doc:"The fields that \"*\" leaves out."`
-	Body          unit.Size         `default:"64KiB" max:"16MiB" doc:"The longest body that is compared; 0B: bodies are not. JSON is compared by its meaning."`
+	Body          unit.Size         `default:"64KiB" max:"1MiB" doc:"The longest body that is compared; 0B: bodies are not. JSON is compared by its meaning."`
 	IgnorePaths   unit.List[string] `max:"64" doc:"What may differ in JSON, such as meta.request_id, items[].updated_at, items[0], users.*.seen or [\"a.b\"]: [] is any entry of a list, * any key."`
 	Log           int               `default:"6" min:"0" max:"600" doc:"How many differences are logged a minute; 0: none."`
 	LogValues     bool              `doc:"Whether the log has the values that differ, cut to 64 characters, without those of credentials. Absent: their places only."`
