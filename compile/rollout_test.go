@@ -19,6 +19,7 @@ type moving struct {
 }
 
 func (m *moving) Start()                    {}
+func (m *moving) Remove()                   {}
 func (m *moving) Release()                  {}
 func (m *moving) View() canary.View         { return canary.View{Route: m.route} }
 func (m *moving) Steer(canary.Action) error { return nil }

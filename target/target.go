@@ -40,9 +40,12 @@ type Handler struct {
 // Rollout is a target that changes by itself while the configuration stays, and that
 // operators see and steer. Its methods may be called on any goroutine.
 type Rollout interface {
-	// Start runs when the configuration that has the target is in force, at each reload
-	// that keeps it, too.
+	// Start runs when the configuration that has the target is about to be in force and
+	// nothing can come between, at each reload that keeps it, too.
 	Start()
+	// Remove runs when a configuration in which the route has no roll-out is in force: what
+	// is kept on disk is no more, so that a later one of the same names begins anew.
+	Remove()
 	// Release runs when another process takes over: it decides from then on.
 	Release()
 	View() canary.View

@@ -99,10 +99,9 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	next.Snapshot.Revision = g.revision
 	next.Snapshot.Log = log.use()
 	g.releaseWith(next.Snapshot, log)
+	startRollouts(next) // Before the first request comes, so that none goes to the wrong side.
 	g.engine.Swap(next.Snapshot)
-	for _, r := range next.Rollouts {
-		r.Start()
-	}
+	removeRollouts(before, next)
 	change.Commit()
 	g.replaceAdmin(adminServer)
 	if g.log != nil {

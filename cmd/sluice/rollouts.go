@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/sluice-gateway/sluice/admin"
+	"github.com/sluice-gateway/sluice/compile"
 	"github.com/sluice-gateway/sluice/internal/canary"
 	"github.com/sluice-gateway/sluice/observe"
 )
@@ -18,6 +19,30 @@ func (g *gateway) eachRollout() (all []canary.View) {
 		all = append(all, r.View())
 	}
 	return all
+}
+
+// startRollouts puts those of a configuration in force.
+func startRollouts(next *compile.Result) {
+	for _, r := range next.Rollouts {
+		r.Start()
+	}
+}
+
+// removeRollouts ends those of the configuration before, which may be nil, whose routes
+// have none any more.
+func removeRollouts(before, next *compile.Result) {
+	if before == nil || len(before.Rollouts) == 0 {
+		return
+	}
+	stay := map[string]bool{}
+	for _, r := range next.Rollouts {
+		stay[r.View().Route] = true
+	}
+	for _, r := range before.Rollouts {
+		if !stay[r.View().Route] {
+			r.Remove()
+		}
+	}
 }
 
 // rollouts tells the admin listener of them.

@@ -258,6 +258,21 @@ func (c *controller) Steer(action canary.Action) error {
 	return nil
 }
 
+// Remove forgets all: the route has no roll-out any more. Exchanges of the old snapshot go
+// on with the share that there is.
+func (c *controller) Remove() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end()
+	if c.driving {
+		if err := c.file.remove(c); err != nil {
+			c.logger.Error("the state of a roll-out that is gone cannot be removed; a later one of the same sides would go on with it", "path", c.file.path, "error", err)
+		}
+		c.file.unlock()
+	}
+	c.driving, c.machine, c.file = false, nil, nil
+}
+
 // Release lets another process decide; this one goes on with the share that it has.
 func (c *controller) Release() {
 	c.mu.Lock()

@@ -178,6 +178,19 @@ func (f *file) save(c *controller, k *kept) error {
 	return syncFolder(filepath.Dir(f.path))
 }
 
+// remove deletes the state, if it is its owner's.
+func (f *file) remove(c *controller) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.owner != c || f.locked == nil {
+		return nil
+	}
+	if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {

@@ -76,7 +76,7 @@ func (r *rollout) open(env *target.Env, path string) (err error) {
 	return unit.At("storage", err)
 }
 
-// Start is called when the configuration is in force.
+// Start is called when the configuration is about to be in force.
 func (r *rollout) Start() { r.use(r.plan, r.file) }
 
 func (r *rollout) serve(x *message.Exchange) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
@@ -316,6 +317,45 @@ func TestTwoProcesses(t *testing.T) {
 		before.serve(2, 10)
 		before.expect(canary.Aborted, 0)
 	})
+}
+
+// TestRemoved: a configuration without the roll-out forgets it, whether an exchange of the
+// old one is still there or not.
+func TestRemoved(t *testing.T) {
+	t.Parallel()
+	for name, held := range map[string]bool{"at once": false, "held by an exchange": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t)
+				l := g.load(short)
+				if err := l.rollout.Steer(canary.Promote); err != nil {
+					t.Fatal(err)
+				}
+				path := l.rollout.(*rollout).file.path
+				l.rollout.Remove()
+				if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("the state is still there: %v", err)
+				}
+				before := l.asked["v1"].Load()
+				l.serve(3, 100)
+				if l.asked["v1"].Load() != before {
+					t.Error("an exchange of the old snapshot goes to another side")
+				}
+				if !held {
+					l.close()
+				}
+				again := g.load(short)
+				again.expect(canary.Running, 10*percentOf)
+				if held {
+					l.close()
+				}
+				again.serve(11, 600)
+				again.expect(canary.Running, 50*percentOf)
+				again.close()
+			})
+		})
+	}
 }
 
 // TestRefusedReload: a configuration that was built and not put in force changes nothing.

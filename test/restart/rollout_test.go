@@ -30,26 +30,32 @@ routes:
 	f.steer("pause", "all is paused: 30% of the requests go to v2")
 	next := f.upgrade(pid)
 	f.exits(pid, 0)
-	if err := rig.Eventually(func() error {
-		_, text, err := rig.Get(f.admin, "/rollouts/all")
-		if err == nil && (!strings.Contains(text, `"status": "paused"`) || !strings.Contains(text, `"share": 0.3`) || !strings.Contains(text, `"decides": true`)) {
-			err = fmt.Errorf("it is %s", text)
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	f.rolloutHas(`"status": "paused"`, `"share": 0.3`, `"decides": true`)
 	f.steer("promote", "all is promoted: 100% of the requests go to v2")
 	f.signal(next, syscall.SIGTERM)
 	f.exits(next, 0)
 	pid = f.start()
 	f.ready()
-	if _, text, err := rig.Get(f.admin, "/rollouts/all"); err != nil || !strings.Contains(text, `"status": "completed"`) {
-		t.Errorf("after a restart: %v, %s", err, text)
-	}
+	f.rolloutHas(`"status": "completed"`, `"share": 1`)
 	f.signal(pid, syscall.SIGTERM)
 	f.exits(pid, 0)
 	f.gone()
+}
+
+// rolloutHas waits until the admin listener says these words of the roll-out.
+func (f *family) rolloutHas(words ...string) {
+	f.t.Helper()
+	if err := rig.Eventually(func() error {
+		_, text, err := rig.Get(f.admin, "/rollouts/all")
+		for _, w := range words {
+			if err == nil && !strings.Contains(text, w) {
+				err = fmt.Errorf("%s is missing: %s", w, text)
+			}
+		}
+		return err
+	}); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // steer runs the command rollout, which must say these words.

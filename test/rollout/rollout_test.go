@@ -24,10 +24,10 @@ func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 // site is a gateway with two origins and clients that never stop asking.
 type site struct {
 	*rig.Gateway
-	t        *testing.T
-	dir, web string
-	old, new *origin
-	others   atomic.Int64 // answers that no client should get
+	t               *testing.T
+	dir, admin, web string
+	old, new        *origin
+	others          atomic.Int64 // answers that no client should get
 }
 
 // origin counts what it is asked.
@@ -54,8 +54,22 @@ upstreams:
   - { name: v2, endpoints: [%q] }
 routes:
   - name: orders/all
-    rollout: { from: v1, to: v2, %s }
+    %s
 `
+
+func rollout(settings string) string { return "rollout: { from: v1, to: v2, " + settings + " }" }
+
+// configure writes the configuration.
+func (s *site) configure(target string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "sluice.yaml")
+	if err := os.WriteFile(path+".new", fmt.Appendf(nil, document, s.admin, s.web, s.old.URL, s.new.URL, target), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		s.t.Fatal(err)
+	}
+}
 
 // begin starts a gateway with a roll-out.
 func begin(t *testing.T, settings string) *site {
@@ -68,12 +82,9 @@ func begin(t *testing.T, settings string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, dir: t.TempDir(), web: web, old: newOrigin(t), new: newOrigin(t)}
-	text := fmt.Sprintf(document, admin, web, s.old.URL, s.new.URL, settings)
-	if err := os.WriteFile(filepath.Join(s.dir, "sluice.yaml"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s.start(admin)
+	s := &site{t: t, dir: t.TempDir(), admin: admin, web: web, old: newOrigin(t), new: newOrigin(t)}
+	s.configure(rollout(settings))
+	s.start()
 	t.Cleanup(func() {
 		s.Kill()
 		if t.Failed() {
@@ -83,9 +94,9 @@ func begin(t *testing.T, settings string) *site {
 	return s
 }
 
-func (s *site) start(admin string) {
+func (s *site) start() {
 	s.t.Helper()
-	g, err := rig.Start(s.dir, "sluice.yaml", admin, "", nil)
+	g, err := rig.Start(s.dir, "sluice.yaml", s.admin, "", nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -165,7 +176,10 @@ func (s *site) fails(code int, words string, arguments ...string) {
 func (s *site) becomes(words ...string) {
 	s.t.Helper()
 	if err := rig.Eventually(func() error {
-		out := s.rollout("show")
+		out, err := s.command("rollout", "show", "--config", "sluice.yaml")
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
 		for _, w := range words {
 			if !strings.Contains(out, w) {
 				return fmt.Errorf("%q is missing: %s", w, out)
@@ -211,6 +225,21 @@ func TestCompletes(t *testing.T) {
 		t.Errorf("%d answers came from nobody", n)
 	}
 	s.fails(1, "nothing to promote", "promote")
+	// The next version gets the same names: it does not begin where this one has ended.
+	s.configure("upstream: v2")
+	if err := rig.Eventually(func() error {
+		if out := s.rollout("list"); out != "no route has a rollout\n" {
+			return errors.New(out)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.configure(rollout(quick))
+	s.becomes("status      completed")
+	if n := strings.Count(s.Log(), `"status":"running","share":"20%"`); n != 2 {
+		t.Errorf("it began %d times, want twice", n)
+	}
 }
 
 func TestGoesBackAndStaysThere(t *testing.T) {
@@ -242,7 +271,7 @@ func TestGoesBackAndStaysThere(t *testing.T) {
 	if _, err := s.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	s.start(s.Admin)
+	s.start()
 	stop = s.clients()
 	s.becomes("status      rolled back", "over the limit of 1%")
 	s.onlyAsked(s.old, s.new)
@@ -294,7 +323,7 @@ func TestUnwritableStorage(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(document, "127.0.0.1:0", "127.0.0.1:0", "http://127.0.0.1:1", "http://127.0.0.1:2", "steps: [1%], storage: file/below")
+	text := fmt.Sprintf(document, "127.0.0.1:0", "127.0.0.1:0", "http://127.0.0.1:1", "http://127.0.0.1:2", rollout("steps: [1%], storage: file/below"))
 	if err := os.WriteFile(filepath.Join(dir, "sluice.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
