@@ -336,3 +336,21 @@ func BenchmarkRecall(b *testing.B) {
 		}
 	}
 }
+
+// TestHedgeMoves: where two endpoints were asked at one time, the client gets the cookie of the one whose
+// answer it gets, and none of them sees a cookie.
+func TestHedgeMoves(t *testing.T) {
+	t.Parallel()
+	slow, quick := newRunner(t, HTTP1), calledOrigin(t, "b", well)
+	c := stickyTo(slow.address, quick.address)
+	c.Retry = again(0)
+	c.Retry.Hedge = Hedge{After: 5 * time.Millisecond, Max: 1, Methods: "GET "}
+	u, _ := newUpstream(t, c)
+	ofSlow, ofQuick := "s="+u.Endpoints()[0].tokens[0].String(), "s="+u.Endpoints()[1].tokens[0].String()
+	if body, set := asks(t, u, ofSlow); body != "b" || valueOf(set) != ofQuick {
+		t.Errorf("the one that is slow is not passed by: %s, %q", body, set)
+	}
+	if body, set := asks(t, u, ofQuick); body != "b" || set != "" {
+		t.Errorf("who has come to the quick one goes on to %s, and gets %q", body, set)
+	}
+}
