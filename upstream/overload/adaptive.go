@@ -34,6 +34,7 @@ const (
 	improved     = 0.85                          // a lower limit that makes answers that much faster was worth it
 	confirmed    = 1.1                           // a measurement that is as near to the base as this confirms it
 	carried      = 0.85                          // with less than this share of the throughput workers must have been idle
+	queued       = 3                             // windows in which the limit was reached, after which answers have waited
 	fallen       = 0.5                           // a limit that has become this much smaller since it was measured is doubted
 )
 
@@ -72,6 +73,7 @@ type adaptive struct {
 	highest     float64 // limit since the last measurement
 	lastMeasure int64
 	measured    bool    // the base comes from a measurement
+	full        int     // windows in a row in which the limit was reached
 	descent     float64 // the limit during a measurement; 0 when there is none
 	before      float64 // the latency one step higher
 	higher      float64 // the limit there
@@ -168,6 +170,9 @@ func (a *adaptive) endWindow(now int64) {
 // adjust moves the limit by one step.
 func (a *adaptive) adjust(now int64, w *seen) {
 	reached := w.peak >= 0.8*a.current
+	if a.full++; !reached {
+		a.full = 0
+	}
 	switch {
 	case w.dropped:
 		a.set(a.current * onDrop)
@@ -194,7 +199,9 @@ func (a *adaptive) adjust(now int64, w *seen) {
 	} else {
 		a.set(target)
 	}
-	if reached && a.doubtful(now, falling) {
+	// The first step is compared with this window: its answers must have waited in the
+	// queue that a limit which was just reached has not made yet.
+	if a.full >= queued && a.doubtful(now, falling) {
 		a.descent = a.current
 		a.stepDown(now, w.latency)
 	}

@@ -34,7 +34,7 @@ func TestBusyMachine(t *testing.T) {
 	if testing.Short() {
 		seeds = 2
 	}
-	const from, to = 3 * second, 7 * second
+	const from, to = 4 * second, 8 * second
 	for _, c := range []struct{ every, length time.Duration }{
 		{time.Hour, 1},
 		{200 * time.Millisecond, 30 * time.Millisecond},
@@ -60,7 +60,7 @@ func TestBusyMachine(t *testing.T) {
 			idle.run(to)
 			s := stalling(New(Config{Limit: 20, Adaptive: &AdaptiveConfig{}}))
 			s.arrivals(func(now int64) float64 {
-				if now < from/2 {
+				if now < 3*second/2 {
 					return 100
 				}
 				return 600
