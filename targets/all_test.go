@@ -2,6 +2,7 @@ package targets
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
@@ -183,6 +184,31 @@ func env() *target.Env {
 		return target.Handler{}, within.Key.(*config.Node).Locate(errors.New("no such target"))
 	}
 	return e
+}
+
+// A kind that stands within another target stands beside that one's settings: what has the
+// name of one could never be meant.
+func TestNoKindIsCalledLikeASettingBesideIt(t *testing.T) {
+	t.Parallel()
+	around := 0
+	for _, kind := range All() {
+		if !strings.Contains(config.SettingsTable(kind.NewSettings()), "| `KIND` |") {
+			continue
+		}
+		around++
+		var schema struct{ Properties map[string]any }
+		if err := json.Unmarshal(config.SchemaOf(kind.NewSettings()), &schema); err != nil || len(schema.Properties) == 0 {
+			t.Fatalf("%s: %v", kind.Name, err)
+		}
+		for _, inner := range All() {
+			if schema.Properties[inner.Name] != nil {
+				t.Errorf("%s has a setting that is called like the target %s", kind.Name, inner.Name)
+			}
+		}
+	}
+	if around < 2 {
+		t.Errorf("%d kinds stand around others", around)
+	}
 }
 
 func TestNamesAndCodesAreUnique(t *testing.T) {
