@@ -4,7 +4,6 @@
 package canary
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,9 +47,6 @@ func (p *Plan) Identity() string {
 
 // last says whether a step is the last one.
 func (p *Plan) last(step int) bool { return step >= len(p.Steps)-1 }
-
-// whole says whether the plan ends with all requests on the new side.
-func (p *Plan) whole() bool { return slices.Max(p.Steps) == Whole }
 
 // Percent writes a share for people.
 func Percent(share int32) string { return percent(float64(share) / float64(Whole)) }

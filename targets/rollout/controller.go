@@ -53,6 +53,9 @@ func (c *controller) use(plan canary.Plan, f *file) {
 	f.give(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.driving && c.file != f {
+		c.move(f)
+	}
 	c.plan, c.file, c.released = plan, f, false
 	if c.machine != nil {
 		c.machine.Adjust(plan)
@@ -63,6 +66,20 @@ func (c *controller) use(plan canary.Plan, f *file) {
 		go c.run(c.stop, c.stopped)
 	}
 	c.lead()
+}
+
+// move takes the state along to another folder, if nobody has a roll-out of this route there.
+func (c *controller) move(to *file) {
+	from := c.file
+	locked, err := to.lock()
+	if c.driving = locked && err == nil; c.driving {
+		c.file = to
+		c.save(time.Now())
+		if err := from.remove(c); err != nil {
+			c.logger.Error("the state of a roll-out cannot be removed from where it was", "path", from.path, "error", err)
+		}
+	}
+	from.unlock()
 }
 
 // leave is called when another controller has the route's file: what this one decides
@@ -100,7 +117,7 @@ func (c *controller) lead() {
 	c.publish()
 	c.save(now)
 	s := c.machine.State()
-	c.logger.Info("rollout", "status", s.Status, "share", canary.Percent(s.Share), "reason", s.Reason)
+	c.logger.Info("rollout in force", "status", s.Status, "share", canary.Percent(s.Share), "reason", s.Reason)
 }
 
 // load begins with what the file says, or anew.
@@ -200,7 +217,7 @@ func (c *controller) tell() {
 		c.logger.Error("rollout rolled back", append(attributes, "reason", s.Reason)...)
 		return
 	}
-	c.logger.Info("rollout", attributes...)
+	c.logger.Info("rollout goes on", attributes...)
 }
 
 // save writes the state down, if this process decides.
@@ -254,7 +271,7 @@ func (c *controller) Steer(action canary.Action) error {
 	c.publish()
 	c.save(now)
 	s := c.machine.State()
-	c.logger.Info("rollout", "action", action, "status", s.Status, "step", s.Step+1, "share", canary.Percent(s.Share))
+	c.logger.Info("rollout steered", "action", action, "status", s.Status, "step", s.Step+1, "share", canary.Percent(s.Share))
 	return nil
 }
 

@@ -358,6 +358,32 @@ func TestRemoved(t *testing.T) {
 	}
 }
 
+// TestMoved: another folder gets the state, and the old one has it no more.
+func TestMoved(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t)
+		first := g.load(short)
+		first.serve(11, 600)
+		before := first.rollout.(*rollout).file.path
+		second := g.load(strings.Replace(short, "{ from", "{ storage: elsewhere, from", 1))
+		first.close()
+		second.serve(1, 600)
+		second.expect(canary.Running, 50*percentOf)
+		if err := second.rollout.Steer(canary.Abort); err != nil {
+			t.Fatal(err)
+		}
+		k, err := load(second.rollout.(*rollout).file.path)
+		if err != nil || k == nil || k.State.Status != canary.Aborted {
+			t.Errorf("%+v, %v", k, err)
+		}
+		if k, err := load(before); k != nil || err != nil {
+			t.Errorf("it is still there: %+v, %v", k, err)
+		}
+		second.close()
+	})
+}
+
 // TestRefusedReload: a configuration that was built and not put in force changes nothing.
 func TestRefusedReload(t *testing.T) {
 	t.Parallel()
