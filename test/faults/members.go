@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// newGroupStage has an upstream for each of the members, with one origin and no more settings,
+// newGroupStage has an upstream for each of the members, with one origin and patience with a busy machine,
 // and a group of them: settings are those of the group, lines of YAML without indentation.
 func newGroupStage(members []string, settings string) (*Stage, error) {
 	origins, err := newOrigins(len(members), 0)
@@ -14,7 +14,7 @@ func newGroupStage(members []string, settings string) (*Stage, error) {
 	}
 	document := upstream("all", settings)
 	for i, name := range members {
-		document += anotherUpstream(name, fmt.Sprintf("endpoints: [\"http://%s\"]", origins[i].Address))
+		document += anotherUpstream(name, fmt.Sprintf("endpoints: [\"http://%s\"]\ntimeouts: { connect: 4s }", origins[i].Address))
 	}
 	return startStage(origins, document+routeTo("all"))
 }

