@@ -135,9 +135,11 @@ func (u *Upstream) newBreaker(endpoint string) *breaker.Breaker {
 		if change.To == breaker.HalfOpen {
 			return // It follows from the open time.
 		}
-		if change.To == breaker.Open {
-			u.metrics.BreakerOpened(endpoint != "")
+		if change.To == breaker.Closed {
+			logger.Info("breaker", "state", change.To.String(), "reason", change.Reason.String())
+			return
 		}
+		u.metrics.BreakerOpened(endpoint != "")
 		logger.Warn("breaker", "state", change.To.String(), "reason", change.Reason.String(), "for", change.OpenFor.String(),
 			"outcomes", change.Outcomes, "failures", change.Failures, "slow", change.Slow)
 	}

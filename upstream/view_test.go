@@ -118,3 +118,19 @@ func TestBreakersAreTold(t *testing.T) {
 		}
 	}
 }
+
+// TestBreakerCloses: that is told once, too.
+func TestBreakerCloses(t *testing.T) {
+	t.Parallel()
+	c := to("10.0.0.7:80")
+	c.Breaker = &breaker.Config{Volume: 1, FailureShare: 0.5, OpenFor: time.Second, Successes: 1}
+	c.BreakAll = true
+	u, n, l := logged(t, c)
+	now := message.Clock()
+	u.breaker.Record(now, 0, 0, true, 0)
+	later := now + int64(2*time.Second)
+	u.breaker.Record(later, 0, u.breaker.Allow(later).Probe, false, 0)
+	if n.opened.Load() != 1 || l.lines("level=WARN msg=breaker", "state=open", "reason=failures") != 1 || l.lines("level=INFO msg=breaker", "state=closed", "reason=probes_succeeded") != 1 || l.lines("") != 2 {
+		t.Errorf("opened %d times; the log:\n%s", n.opened.Load(), l.text.String())
+	}
+}
