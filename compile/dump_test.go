@@ -45,6 +45,9 @@ func dump(r *Result) string {
 			fmt.Fprintf(&b, "  policies:%s\n", steps(route.Steps))
 		}
 		fmt.Fprintf(&b, "  target: %s %v", route.Kind, route.Target.Upstreams)
+		if route.Precedence != 0 {
+			fmt.Fprintf(&b, ", precedence %d", route.Precedence)
+		}
 		if len(route.Upgrades) > 0 {
 			fmt.Fprintf(&b, ", upgrades %v", route.Upgrades)
 		}

@@ -13,6 +13,9 @@ import (
 	"github.com/sluice-gateway/sluice/target"
 )
 
+// usualPriority is that of routes that have none.
+const usualPriority = 2
+
 // sharedRoute is a compiled route that several snapshots may use.
 type sharedRoute struct {
 	from      *config.Route
@@ -127,6 +130,7 @@ func (b *build) newRoute(item config.Item[config.Route], listeners map[string]bo
 	r := &sharedRoute{from: from, first: b.result.number, seen: b.result.number}
 	r.route.Name = from.Name.Value
 	r.rule = b.rule(item, listeners)
+	r.route.Precedence = int8(usualPriority - from.Priority)
 	for _, upgrade := range from.Upgrades {
 		r.route.Upgrades = append(r.route.Upgrades, upgrade.Value)
 	}

@@ -3,6 +3,7 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -313,7 +314,7 @@ func concurrency(c *traffic.Concurrency) *upstream.Concurrency {
 	if c == nil {
 		return nil
 	}
-	settings := &upstream.Concurrency{Limiter: overload.Config{
+	settings := &upstream.Concurrency{PerEndpoint: c.PerEndpoint, Limiter: overload.Config{
 		Limit:     c.Limit,
 		Queue:     c.Queue,
 		Timeout:   c.Wait.Std(),
@@ -322,6 +323,9 @@ func concurrency(c *traffic.Concurrency) *upstream.Concurrency {
 	if c.Adaptive() {
 		settings.Limiter.Limit = firstLimit
 		settings.Limiter.Adaptive = &overload.AdaptiveConfig{Min: c.Min, Max: c.Max, Tolerance: c.Tolerance.Float()}
+	}
+	if c.Limit == 0 && c.PerEndpoint > 0 {
+		settings.Limiter.Limit = math.MaxInt32 // As many as the endpoints may have together.
 	}
 	for _, g := range c.Groups {
 		settings.Groups = append(settings.Groups, upstream.GroupPriority{Group: g.Key, Priority: g.Value})

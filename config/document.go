@@ -298,6 +298,7 @@ type Route struct {
 	Match    Match    `doc:"Which requests it takes; absent: all."`
 	Policies []Policy `doc:"What happens to them on their way."`
 	Upgrades []Text   `enum:"websocket" doc:"The protocols that a connection may switch to."`
+	Priority int      `default:"2" min:"0" max:"3" doc:"Who is served first where an upstream has a queue (concurrency), and shed last: from 0, the most important, to 3. A consumer's group that has a priority there counts in its place."`
 	Targets  []Keyed  `yaml:",rest"`
 
 	derived bool // Name was not written

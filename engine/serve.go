@@ -119,7 +119,7 @@ func (p *passage) match() bool {
 		return false
 	}
 	p.route = s.Routes[i]
-	x.Facts.Route = p.route.Name
+	x.Facts.Route, x.Facts.Precedence = p.route.Name, p.route.Precedence
 	return p.checkUpgrade()
 }
 

@@ -480,3 +480,21 @@ func BenchmarkServe(b *testing.B) {
 		r.Serve(x)
 	}
 }
+
+// TestPrecedenceReachesTheTarget: the queues of upstreams go by it.
+func TestPrecedenceReachesTheTarget(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	seen := int8(-9)
+	s := r.snapshot(nil, on{path: "/", target: func(x *message.Exchange) error {
+		seen = x.Facts.Precedence
+		x.Response.Status = 204
+		return nil
+	}})
+	s.Routes[0].Precedence = 2
+	r.Swap(s)
+	r.Serve(r.exchange(&wire{}, "GET", "/"))
+	if seen != 2 {
+		t.Errorf("the target sees %d", seen)
+	}
+}

@@ -47,6 +47,8 @@ type Route struct {
 	Kind     string   // of the target
 	Upgrades []string // protocols that may be switched to, lower case
 	Metrics  *observe.RouteMetrics
+	// Precedence is that of message.Facts.
+	Precedence int8
 }
 
 // Step is one policy in its place.

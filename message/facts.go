@@ -10,6 +10,9 @@ type Facts struct {
 	Params Params
 	// Route and Target are names, for logs, metrics and keys; set by the engine.
 	Route string
+	// Precedence is how much more important than others the route is: 2 with the priority 0, -1 with 3.
+	// It is set by the engine.
+	Precedence int8
 	// Upstream and Endpoint are set by upstream.RoundTrip.
 	Upstream string
 	Endpoint string
@@ -29,7 +32,7 @@ type Facts struct {
 func (f *Facts) reset() {
 	f.Params.Truncate(0)
 	f.RequestID, f.Consumer, f.Route, f.Upstream, f.UpstreamGroup, f.Endpoint, f.Tries = "", nil, "", "", "", "", 0
-	f.Fallback, f.FallbackCause = "", ""
+	f.Fallback, f.FallbackCause, f.Precedence = "", "", 0
 }
 
 // Consumer is somebody whom the configuration knows.

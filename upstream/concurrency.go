@@ -14,6 +14,9 @@ import (
 type Concurrency struct {
 	Limiter overload.Config
 	Groups  []GroupPriority
+	// PerEndpoint is how many may wait at one endpoint; 0 is as many as come. The limiter lets in no more than
+	// all that are well may have together, so that mostly one of them has room.
+	PerEndpoint int
 }
 
 // GroupPriority is the priority of a group of consumers, from 0, the most important.
@@ -22,7 +25,7 @@ type GroupPriority struct {
 	Priority int
 }
 
-// otherPriority is that of all who are in no group that has one.
+// otherPriority is that of all who are in no group that has one, on routes that have none.
 const otherPriority = 2
 
 // enter waits until one more try may begin; leave ends it. A problem means that it may not.
@@ -32,7 +35,7 @@ func (u *Upstream) enter(x *message.Exchange, resp *message.Response, now int64)
 		return false, nil
 	}
 	began := time.Now()
-	w, verdict := u.limiter.Queue(now, u.priority(x.Facts.Consumer))
+	w, verdict := u.limiter.Queue(now, u.priority(x))
 	if w != nil {
 		x.Wire().Await(w)
 		verdict = w.Wait(x.Patience(u.limiter.Config().Timeout))
@@ -52,13 +55,71 @@ func (u *Upstream) enter(x *message.Exchange, resp *message.Response, now int64)
 	case x.Expired():
 		return true, message.DeadlineExceeded
 	}
-	resp.Header.Set("Retry-After", "1")
-	return true, message.UpstreamOverloaded
+	return true, crammed(resp)
 }
 
-// priority is the best one among a consumer's groups.
-func (u *Upstream) priority(consumer *message.Consumer) int {
-	best := otherPriority
+// crammed refuses a request for which there is no room.
+func crammed(resp *message.Response) *message.Problem {
+	resp.Header.Set("Retry-After", "1")
+	return message.UpstreamOverloaded
+}
+
+// occupy takes a place at an endpoint, until vacate, and says whether there was one.
+func (u *Upstream) occupy(e *Endpoint) bool {
+	if u.perEndpoint == 0 {
+		return true
+	}
+	if e.waiting.Add(1) > u.perEndpoint {
+		e.waiting.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (u *Upstream) vacate(e *Endpoint) {
+	if u.perEndpoint > 0 {
+		e.waiting.Add(-1)
+	}
+}
+
+// occupyAny takes a place at any endpoint that is well and has one; nil where there is none. It is asked only
+// when chance has not found one.
+func (u *Upstream) occupyAny(now int64) (e *Endpoint, probe uint64) {
+	for _, e := range u.Endpoints() {
+		if e.ill.Load() != 0 || !u.occupy(e) {
+			continue
+		}
+		if e.breaker == nil {
+			return e, 0
+		}
+		if d := e.breaker.Allow(now); d.OK {
+			return e, d.Probe
+		}
+		u.vacate(e)
+	}
+	return nil, 0
+}
+
+// limitEndpoints tells the limiter how much all endpoints may have together. It is called when they change.
+func (u *Upstream) limitEndpoints(all []*Endpoint) {
+	if u.perEndpoint == 0 {
+		return
+	}
+	well := int64(0)
+	for _, e := range all {
+		if e.ill.Load() == 0 {
+			well++
+		}
+	}
+	if well == 0 {
+		well = int64(len(all))
+	}
+	u.limiter.SetCeiling(message.Clock(), well*u.perEndpoint)
+}
+
+// priority is the best one among the groups of the consumer, or else the route's.
+func (u *Upstream) priority(x *message.Exchange) int {
+	best, consumer := otherPriority-int(x.Facts.Precedence), x.Facts.Consumer
 	if consumer == nil {
 		return best
 	}

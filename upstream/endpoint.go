@@ -23,10 +23,11 @@ type Endpoint struct {
 	secure   bool
 	tokens   []sticky.Token // with Sticky: of all its keys
 
-	active atomic.Int64  // exchanges under way
-	ill    atomic.Uint32 // reasons for which it is passed over; 0: it is well
-	gone   atomic.Bool   // it was taken out: whoever belongs to it goes elsewhere
-	began  atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
+	active  atomic.Int64  // exchanges under way
+	waiting atomic.Int64  // those of them without the head of an answer; counted with Concurrency.PerEndpoint
+	ill     atomic.Uint32 // reasons for which it is passed over; 0: it is well
+	gone    atomic.Bool   // it was taken out: whoever belongs to it goes elsewhere
+	began   atomic.Int64  // since when it is used, on the clock of message.Exchange.Now; 0: always
 
 	since atomic.Int64 // when ill has become what it is, in milliseconds of Unix time
 

@@ -190,6 +190,7 @@ func (r *race) hedge(x *message.Exchange, req *message.Request, tried *triedSet)
 		u.metrics.HedgeRefused(x.Shard)
 	}
 	if problem == nil {
+		u.vacate(e)
 		u.forget(e, leave)
 	}
 	u.leave(now, 0, overload.Ignored)

@@ -15,8 +15,8 @@ import (
 // forget.
 type permit struct{ upstream, endpoint uint64 }
 
-// permitted chooses an endpoint that the breakers let through. Without breakers it is
-// one draw.
+// permitted chooses an endpoint that the breakers let through and that has room for one more: vacate gives
+// its place back. Without breakers and limits it is one draw.
 func (u *Upstream) permitted(x *message.Exchange, resp *message.Response, now int64, tried triedSet) (*Endpoint, permit, *message.Problem) {
 	var p permit
 	if u.breaker != nil {
@@ -29,30 +29,51 @@ func (u *Upstream) permitted(x *message.Exchange, resp *message.Response, now in
 	}
 	h := u.hint(x, now)
 	var wait time.Duration
+	full := false
 	for {
 		e := u.chosen.Load().pick(u, h, tried)
 		if e == nil {
 			u.forget(nil, p)
 			return nil, p, message.UpstreamNoEndpoint
 		}
-		if e.breaker == nil {
-			return e, p, nil
-		}
-		d := e.breaker.Allow(now)
-		if d.OK {
-			p.endpoint = d.Probe
-			return e, p, nil
-		}
-		u.metrics.BreakerRefused(x.Shard, true)
-		if wait == 0 || d.RetryAfter < wait {
-			wait = d.RetryAfter
+		if !u.occupy(e) {
+			full = true
+		} else {
+			if e.breaker == nil {
+				return e, p, nil
+			}
+			d := e.breaker.Allow(now)
+			if d.OK {
+				p.endpoint = d.Probe
+				return e, p, nil
+			}
+			u.vacate(e)
+			u.metrics.BreakerRefused(x.Shard, true)
+			if wait == 0 || d.RetryAfter < wait {
+				wait = d.RetryAfter
+			}
 		}
 		if tried.full() || !u.anotherThan(e, tried) {
-			u.forget(nil, p)
-			return nil, p, broken(resp, wait)
+			return u.lastResort(p, resp, full, now, wait)
 		}
 		tried.add(e)
 	}
+}
+
+// lastResort chooses where chance has found breakers that are open, and endpoints that are full. A place is a
+// place, even at an endpoint that was tried.
+func (u *Upstream) lastResort(p permit, resp *message.Response, full bool, now int64, wait time.Duration) (*Endpoint, permit, *message.Problem) {
+	if !full {
+		u.forget(nil, p)
+		return nil, p, broken(resp, wait)
+	}
+	e, probe := u.occupyAny(now)
+	if e == nil {
+		u.forget(nil, p)
+		return nil, p, crammed(resp)
+	}
+	p.endpoint = probe
+	return e, p, nil
 }
 
 // anotherThan says whether there is an endpoint whose breaker may let a request through

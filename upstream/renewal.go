@@ -75,6 +75,7 @@ func (u *Upstream) choose(all []*Endpoint, tokens *sticky.Table[holder], circles
 	s := newSelection(&u.config, all, circles, warm)
 	s.tokens = tokens
 	u.chosen.Store(s)
+	u.limitEndpoints(all)
 	made := message.Clock()
 	u.renewal = renewal{made: made, pause: min(max(renewalFactor*(made-began), int64(shortestRenewal)), int64(longestRenewal))}
 }

@@ -80,6 +80,7 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 	u.limitTry(x, began)
 	failure := u.try(x, e, req, resp, began)
 	x.EndTry()
+	u.vacate(e) // Before the limiter lets in somebody who needs the place.
 	returned = true
 	if failure == nil {
 		u.leave(x.Now()+int64(x.Times.FirstByte), x.Times.FirstByte-began, busyness(resp, nil, measurable))
@@ -99,6 +100,7 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 // policy has wrapped, say.
 func (u *Upstream) panicked(e *Endpoint, leave permit, returned *bool) {
 	if !*returned {
+		u.vacate(e)
 		u.leave(message.Clock(), 0, overload.Ignored)
 		u.forget(e, leave)
 	}

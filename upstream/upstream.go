@@ -187,9 +187,11 @@ type Upstream struct {
 	adhesive *adhesive          // nil without Sticky
 	budget   *retry.Budget
 	limiter  *overload.Limiter // nil without
-	breaker  *breaker.Breaker  // nil without
-	outliers *outlier.Set      // nil without
-	active   atomic.Int64      // exchanges under way, at all endpoints
+	// perEndpoint is how many requests may wait for an answer of one endpoint; 0 is no limit.
+	perEndpoint int64
+	breaker     *breaker.Breaker // nil without
+	outliers    *outlier.Set     // nil without
+	active      atomic.Int64     // exchanges under way, at all endpoints
 
 	discovered *discovered // nil where the endpoints are configured
 
@@ -221,6 +223,7 @@ func New(config Config, metrics Metrics, logger *slog.Logger) *Upstream {
 	}
 	if c := u.config.Concurrency; c != nil {
 		u.limiter = overload.New(c.Limiter)
+		u.perEndpoint = int64(c.PerEndpoint)
 	}
 	if u.config.Breaker != nil && u.config.BreakAll {
 		u.breaker = u.newBreaker("")

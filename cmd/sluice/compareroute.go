@@ -5,6 +5,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sluice-gateway/sluice/config"
@@ -17,6 +18,7 @@ func (c *comparer) route(before, after config.Item[config.Route]) []detail {
 	old, new := before.Value, after.Value
 	details = append(details, c.chain("policies", c.chainOf(old.Policies), c.chainOf(new.Policies))...)
 	details = append(details, settingsChanged("", upgradesOf(old), upgradesOf(new))...)
+	details = append(details, settingsChanged("", priorityOf(old), priorityOf(new))...)
 	return append(details, c.target(old, new)...)
 }
 
@@ -54,6 +56,11 @@ func isReference(item config.Item[config.Route], at config.Mark) bool {
 func inOrder(words []string) string {
 	slices.Sort(words)
 	return "[" + strings.Join(slices.Compact(words), ", ") + "]"
+}
+
+func priorityOf(r *config.Route) []setting {
+	text := strconv.Itoa(r.Priority)
+	return []setting{{"priority", text, text}}
 }
 
 func upgradesOf(r *config.Route) []setting {

@@ -84,6 +84,7 @@ type explanation struct {
 	Policies   []policyInPlace `json:"policies,omitempty"`
 	Target     *targetInPlace  `json:"target,omitempty"`
 	Upgrades   []string        `json:"upgrades,omitempty"`
+	Priority   *int            `json:"priority,omitempty"` // where it is not the usual one
 	Near       []near          `json:"near_misses,omitempty"`
 }
 
@@ -202,6 +203,9 @@ func (e *explanation) printTarget(p *paint) {
 		lines = append(lines, s.Name+": "+s.Value)
 	}
 	p.labelled("target", append([]string{head}, append(lines, e.Target.Words...)...)...)
+	if e.Priority != nil {
+		p.labelled("priority", fmt.Sprintf("%d, in the queues of upstreams", *e.Priority))
+	}
 	if len(e.Upgrades) > 0 {
 		p.labelled("upgrades", strings.Join(e.Upgrades, ", "))
 	}

@@ -43,6 +43,9 @@ func explained(result *compile.Result, r *arrived) *explanation {
 	e.Policies = d.policies(&item)
 	compiled := result.Snapshot.Routes[x.Rule]
 	e.Upgrades = compiled.Upgrades
+	if compiled.Precedence != 0 {
+		e.Priority = &item.Value.Priority
+	}
 	e.Target = d.target(&item.Value.Targets[0], &compiled.Target)
 	return e
 }
@@ -256,6 +259,12 @@ func concurrencyWords(c *traffic.Concurrency) string {
 	words := fmt.Sprintf("lets %d requests wait for an answer at one time", c.Limit)
 	if c.Adaptive() {
 		words = fmt.Sprintf("finds from how long answers take how many requests may wait for one at one time, from %d to %d", c.Min, c.Max)
+	}
+	switch {
+	case c.PerEndpoint > 0 && c.Limit == 0:
+		words = fmt.Sprintf("lets %d requests wait for an answer of each endpoint at one time", c.PerEndpoint)
+	case c.PerEndpoint > 0:
+		words += fmt.Sprintf(", %d of them at each endpoint", c.PerEndpoint)
 	}
 	if c.Queue == 0 {
 		return words + "; others are refused"

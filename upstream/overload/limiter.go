@@ -6,6 +6,7 @@
 package overload
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +48,9 @@ type Limiter struct {
 	config   Config
 	adaptive *adaptive
 	state    atomic.Uint64
-	limit    atomic.Int64
+	limit    atomic.Int64 // that holds: the smaller one of own and ceiling
+	own      atomic.Int64 // as configured, or as found
+	ceiling  atomic.Int64 // see SetCeiling
 	counts   [verdicts]atomic.Int64
 
 	mu    sync.Mutex
@@ -67,13 +70,27 @@ func New(config Config) *Limiter {
 		config.LIFOAfter = DefaultLIFOAfter
 	}
 	l := &Limiter{config: config}
+	l.own.Store(int64(config.Limit))
 	if config.Adaptive != nil {
 		l.adaptive = newAdaptive(*config.Adaptive, config.Limit)
-		l.limit.Store(l.adaptive.limit())
-	} else {
-		l.limit.Store(int64(config.Limit))
+		l.own.Store(l.adaptive.limit())
 	}
+	l.ceiling.Store(math.MaxInt32) // What is in flight is counted in 32 bits.
+	l.settle()
 	return l
+}
+
+// settle puts the limit in force. It is called with the lock held, or before anybody else knows the limiter.
+func (l *Limiter) settle() { l.limit.Store(min(l.own.Load(), l.ceiling.Load())) }
+
+// SetCeiling changes how high the limit may be, whatever is configured or found: what lies behind the
+// limiter cannot bear more. A ceiling of 0 or less is 1.
+func (l *Limiter) SetCeiling(now, ceiling int64) {
+	l.mu.Lock()
+	l.ceiling.Store(min(max(ceiling, 1), math.MaxInt32))
+	l.settle()
+	l.mu.Unlock()
+	l.handOver(now)
 }
 
 // Enter says whether a request may begin at once. After a yes, Leave is called. After
@@ -146,7 +163,10 @@ func (l *Limiter) abandon(w *Waiter, v Verdict) {
 func (l *Limiter) Leave(now int64, took time.Duration, outcome Outcome) {
 	if l.adaptive != nil && outcome != Ignored {
 		if limit, changed := l.adaptive.sample(now, took, int64(uint32(l.state.Load())), outcome); changed {
-			l.limit.Store(limit) // If it has grown, handOver lets in more than one.
+			l.mu.Lock()
+			l.own.Store(limit)
+			l.settle() // If it has grown, handOver lets in more than one.
+			l.mu.Unlock()
 		}
 	}
 	if s := l.state.Add(^uint64(0)); s >= oneWaiter {

@@ -337,3 +337,28 @@ func BenchmarkWait(b *testing.B) {
 		w.Free()
 	}
 }
+
+func TestCeiling(t *testing.T) {
+	t.Parallel()
+	l := New(Config{Limit: 10, Queue: 1, Timeout: time.Hour})
+	for _, c := range []struct{ ceiling, want int64 }{{3, 3}, {100, 10}, {0, 1}, {1 << 40, 10}, {1, 1}} {
+		l.SetCeiling(0, c.ceiling)
+		if got := l.View().Limit; int64(got) != c.want {
+			t.Errorf("ceiling %d: the limit is %d", c.ceiling, got)
+		}
+	}
+	if !l.Enter() || l.Enter() {
+		t.Fatal("not one is let in")
+	}
+	w, _ := l.Queue(0, 0)
+	l.SetCeiling(0, 2) // It has grown, so that who waits may begin.
+	if v := w.Wait(time.Hour); v != Admitted {
+		t.Error(v)
+	}
+	w.Free()
+	l.Leave(0, 0, Ignored)
+	l.Leave(0, 0, Ignored)
+	if v := l.View(); v.InFlight != 0 || v.Waiting != 0 {
+		t.Errorf("%+v", v)
+	}
+}
