@@ -8,7 +8,7 @@ import (
 
 // short is a scenario's pace here: whether bars are met is not asked, because a machine
 // that does much else misses some of them.
-func short() Pace { return Pace{Rate: 60, Step: 600 * time.Millisecond} }
+func short() Pace { return Pace{Rate: 40, Step: 600 * time.Millisecond} }
 
 // each is what must hold in every scenario, however busy the machine is.
 func each(r *Report) error {
@@ -85,6 +85,10 @@ type played struct {
 	err    error
 }
 
+// atOneTime is how many scenarios are played beside each other: they mostly wait, but each has a
+// gateway and origins of its own.
+const atOneTime = 4
+
 // TestScenarios plays each of them for a moment.
 func TestScenarios(t *testing.T) {
 	t.Parallel()
@@ -117,10 +121,13 @@ func TestScenarios(t *testing.T) {
 		"rolling restart of the origins":                  {served},
 	}
 	reports := map[string]chan played{}
-	for _, s := range Scenarios() { // At one time: they mostly wait.
+	turns := make(chan struct{}, atOneTime)
+	for _, s := range Scenarios() {
 		done := make(chan played, 1)
 		reports[s.Name] = done
 		go func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
 			r, err := s.Run(short())
 			done <- played{r, err}
 		}()
