@@ -50,7 +50,7 @@ type walker struct {
 }
 
 // bitmap says which places are taken. Most steps of the walkers end at one that is, all over the
-// table: this much of it stays close to the core (BenchmarkBuild/maglev/10000: 112 ms → 29 ms, with the smaller table).
+// table: this much of it stays close to the core.
 type bitmap []uint64
 
 func (b bitmap) has(place uint64) bool { return b[place/64]>>(place%64)&1 != 0 }
