@@ -16,9 +16,9 @@ type Retry struct {
 	Methods  unit.List[string]  `max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" doc:"Methods that may be sent again although they are not idempotent, such as POST: the origins must know how to bear it."`
 	Body     unit.Size          `default:"64KiB" max:"16MiB" doc:"A request's body of at most this length is read before it is sent, where it may have to be sent again; a longer one, and one of unknown length that has not come as a whole, makes the request be sent once."`
 	Backoff  Backoff            `doc:"How long to wait before a request is sent again."`
-	Budget   unit.Share         `default:"20%" doc:"The share of requests that may be sent again, of those under way and of those of the last 10s: so that retries do not become the load that an ill upstream dies of."`
+	Budget   unit.Share         `default:"20%" doc:"The share of the requests of the last 10s that may be sent again, and after a timeout also of those under way: so that retries do not become the load that an ill upstream dies of."`
 	// BudgetMinimum lets an upstream with few requests have retries at all.
-	BudgetMinimum int    `default:"3" min:"0" max:"10000" doc:"How many may be sent again in any case, at one time and within 10s."`
+	BudgetMinimum int    `default:"3" min:"0" max:"10000" doc:"How many may be sent again in any case within 10s, and after a timeout at one time."`
 	Hedge         *Hedge `doc:"When a request goes to another endpoint as well, because the answer takes long; absent: never."`
 }
 
