@@ -211,7 +211,9 @@ func goesOn(x *message.Exchange, req *message.Request, err error, sent bool) boo
 	case message.UpstreamConnect, message.UpstreamConnectTime, message.UpstreamClosed, message.UpstreamTimeout, message.DeadlineExceeded,
 		message.UpstreamBusy, message.UpstreamNoEndpoint, message.UpstreamOverloaded, message.UpstreamBroken:
 	default:
-		if p, ok := err.(*message.Problem); sent || !ok || p.Source != message.SourceUpstream {
+		p, ok := err.(*message.Problem)
+		garbage := ok && p.Code == message.UpstreamMalformed.Code // As good as none.
+		if !ok || p.Source != message.SourceUpstream || sent && !garbage {
 			return false
 		}
 	}
