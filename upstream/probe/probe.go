@@ -3,6 +3,8 @@
 // follows from the answers, is package upstream's affair.
 package probe
 
+//lint:file-ignore SA1019 What is to be used instead has the toolchain's copy of HTTP/2, and with it its faults.
+
 import (
 	"bytes"
 	"context"
@@ -89,7 +91,6 @@ func New(config Config, secure func(host string) *tls.Config) *Prober {
 func (p *Prober) transport(secure bool) http.RoundTripper {
 	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return p.dial(ctx, address, secure) }
 	if p.config.Kind == GRPC || p.config.HTTP2 {
-		// Not net/http's own: with the toolchain's copy of HTTP/2 its faults would come.
 		return &http2.Transport{
 			AllowHTTP: true,
 			DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
