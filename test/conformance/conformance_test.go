@@ -39,7 +39,7 @@ func newBench(t *testing.T) *bench {
 	config := fmt.Sprintf(`
 admin: { address: %q }
 listeners: [{ name: web, address: %q }]
-upstreams: [{ name: origin, endpoints: ["http://%s"] }]
+upstreams: [{ name: origin, endpoints: ["http://%s"], retry: { attempts: 0 } }]
 routes: [{ name: all, upstream: origin }]
 `, admin, web, b.origin.Address)
 	dir := t.TempDir()
