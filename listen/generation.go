@@ -148,7 +148,7 @@ func (c *sharedConn) readSome(young *net.UnixConn, messages []ipv4.Message, flag
 	}
 	size, err := young.Read(c.room)
 	if err == io.EOF || size == 0 && err == nil { // It has ended; nobody else can bring us packets.
-		c.waitForEnd()
+		c.waitForEnd(young)
 		return 0, net.ErrClosed
 	}
 	if err != nil {
@@ -160,9 +160,10 @@ func (c *sharedConn) readSome(young *net.UnixConn, messages []ipv4.Message, flag
 	return 1, nil
 }
 
-// waitForEnd waits until quic-go wants to end.
-func (c *sharedConn) waitForEnd() {
-	for !c.closing.Load() {
+// waitForEnd waits until quic-go wants to end, or until the younger process turns out to have died
+// before it was ready: its end may be seen here before takeBack is called.
+func (c *sharedConn) waitForEnd(young *net.UnixConn) {
+	for !c.closing.Load() && c.younger.Load() == young {
 		time.Sleep(drainLook)
 	}
 }
