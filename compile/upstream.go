@@ -339,7 +339,9 @@ const firstLimit = 20
 func conditions(r *traffic.Retry) []string {
 	words := make([]string, 0, len(r.On))
 	for _, on := range r.On {
-		words = append(words, string(on))
+		if on != "" { // What could not be read is a problem already.
+			words = append(words, string(on))
+		}
 	}
 	return words
 }

@@ -106,7 +106,7 @@ type Admin struct {
 
 // Listener is where clients connect.
 type Listener struct {
-	Name            Text                    `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Name            Text                    `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" form:"a name of letters, digits, dots, hyphens and underscores that begins with a letter or a digit, at most 128 long" doc:"Its name, for routes, logs and metrics."`
 	Address         unit.Address            `required:"true" doc:"Where to listen: host and port, or a port alone, such as :8080."`
 	Protocols       unit.List[string]       `enum:"http/1.1,h2,h3" doc:"What it speaks; absent: HTTP/1.1, and with tls h2 too. Without TLS h2 is spoken with clients that begin with it (prior knowledge). h3 needs tls, is spoken over UDP at the same address, and is announced in the answers of the others."`
 	TLS             *ListenerTLS            `yaml:"tls" doc:"The certificates with which it speaks TLS; absent: plain TCP."`
@@ -142,7 +142,7 @@ type ACME struct {
 	Domains         unit.List[string]    `max:"10000" doc:"The names; each gets its own certificate. Wildcards are not to be had this way."`
 	OnDemand        *ACMEOnDemand        `doc:"Certificates for further names, had when a client comes for one; needs a rule that permits names."`
 	Email           string               `doc:"Where the authority writes to."`
-	Directory       string               `pattern:"^https://.+" doc:"The URL of the authority's directory; absent: Let's Encrypt."`
+	Directory       string               `pattern:"^https://.+" form:"a URL that begins with https://" doc:"The URL of the authority's directory; absent: Let's Encrypt."`
 	Authorities     string               `doc:"The file of the roots that the directory itself is believed by, in PEM form; absent: those of the system."`
 	ExternalAccount *ACMEExternalAccount `doc:"The account at the authority that this one belongs to, where the authority asks for one."`
 	Issuers         []ACMEIssuer         `max:"10" doc:"Several authorities, in the place of directory: they are asked in turn until one gives the certificate."`
@@ -152,7 +152,7 @@ type ACME struct {
 
 // ACMEIssuer is one of several authorities.
 type ACMEIssuer struct {
-	Directory       string               `required:"true" pattern:"^https://.+" doc:"The URL of its directory."`
+	Directory       string               `required:"true" pattern:"^https://.+" form:"a URL that begins with https://" doc:"The URL of its directory."`
 	Email           string               `doc:"Where it writes to; absent: the email above."`
 	Authorities     string               `doc:"The file of the roots that the directory itself is believed by, in PEM form; absent: those of the system."`
 	ExternalAccount *ACMEExternalAccount `doc:"The account at the authority that this one belongs to."`
@@ -166,7 +166,7 @@ type ACMEExternalAccount struct {
 
 // ACMEOnDemand permits names that are not in domains.
 type ACMEOnDemand struct {
-	Ask          string            `pattern:"^https?://.+" doc:"A URL that is asked with the query domain=NAME: 200 permits the name. A refusal is remembered for a minute."`
+	Ask          string            `pattern:"^https?://.+" form:"a URL that begins with http:// or https://" doc:"A URL that is asked with the query domain=NAME: 200 permits the name. A refusal is remembered for a minute."`
 	Domains      unit.List[string] `max:"10000" doc:"The names that are permitted; *.shops.example.com is any name below it. With ask, both must permit a name."`
 	Certificates int               `default:"30" min:"1" max:"100000" doc:"How many new certificates are asked for in this time at most; clients that come for more are served as if the name were not permitted."`
 	Per          unit.Duration     `default:"1h" min:"1s" max:"30d" doc:"The time."`
@@ -229,7 +229,7 @@ type ListenerTimeouts struct {
 
 // Upstream is a group of origins that serve the same.
 type Upstream struct {
-	Name           Text                        `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"Its name, for routes, logs and metrics."`
+	Name           Text                        `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" form:"a name of letters, digits, dots, hyphens and underscores that begins with a letter or a digit, at most 128 long" doc:"Its name, for routes, logs and metrics."`
 	Endpoints      unit.List[traffic.Endpoint] `min:"1" max:"10000" doc:"The origins. Either these or discovery."`
 	Discovery      *traffic.Discovery          `doc:"Who tells the endpoints, instead of a list of them."`
 	Members        []Member                    `min:"1" max:"32" doc:"Other upstreams of which this one is made, instead of endpoints: regions, say. Each member has its own settings; here stand name, members, failover, timeouts.request and timeouts.deadline_header."`
@@ -275,8 +275,8 @@ type UpstreamLimits struct {
 
 // Consumer is somebody who calls.
 type Consumer struct {
-	Name        Text         `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$" doc:"Its name, which origins and logs are told."`
-	Groups      []Text       `max:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" doc:"The groups that it belongs to."`
+	Name        Text         `required:"true" pattern:"^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$" form:"a name of letters, digits and . _ @ - that begins with a letter or a digit, at most 128 long" doc:"Its name, which origins and logs are told."`
+	Groups      []Text       `max:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$" form:"a name of letters, digits, dots, hyphens and underscores that begins with a letter or a digit, at most 128 long" doc:"The groups that it belongs to."`
 	Credentials []Credential `doc:"How it proves who it is: each names the policy that checks it."`
 }
 
@@ -294,7 +294,7 @@ type Policy struct {
 
 // Route says which requests go where. It has exactly one target.
 type Route struct {
-	Name     Text     `pattern:"^[A-Za-z0-9/][A-Za-z0-9._/*{}:-]{0,127}$" doc:"Its name, for logs and metrics; absent: made from its host and path."`
+	Name     Text     `pattern:"^[A-Za-z0-9/][A-Za-z0-9._/*{}:-]{0,127}$" form:"a name of letters, digits and . _ / * { } : - that begins with a letter, a digit or a slash, at most 128 long" doc:"Its name, for logs and metrics; absent: made from its host and path."`
 	Match    Match    `doc:"Which requests it takes; absent: all."`
 	Policies []Policy `doc:"What happens to them on their way."`
 	Upgrades []Text   `enum:"websocket" doc:"The protocols that a connection may switch to."`
@@ -396,7 +396,7 @@ func (u *Upstream) Validate() error {
 type Match struct {
 	Host     unit.List[Text]     `doc:"The host, such as api.example.com; *.example.com is any host below it."`
 	Path     unit.List[Path]     `doc:"The path: /orders is exact, /users/{id} has a named segment, /orders/** takes all below."`
-	Methods  unit.List[Text]     `pattern:"^[A-Z][A-Z0-9-]{0,31}$" doc:"The methods, in capital letters."`
+	Methods  unit.List[Text]     `pattern:"^[A-Z][A-Z0-9-]{0,31}$" form:"a method in capital letters, at most 32 long" doc:"The methods, in capital letters."`
 	Headers  unit.Map[Condition] `doc:"What header fields must be."`
 	Query    unit.Map[Condition] `doc:"What query parameters must be."`
 	Listener unit.List[Text]     `doc:"The listeners that it came in by."`
@@ -409,7 +409,7 @@ type Telemetry struct {
 
 // AccessLog says where the access log goes.
 type AccessLog struct {
-	Path string `default:"stdout" pattern:"^(stdout|stderr|/.+)$" doc:"stdout, stderr or the absolute path of a file."`
+	Path string `default:"stdout" pattern:"^(stdout|stderr|/.+)$" form:"stdout, stderr or an absolute path" doc:"stdout, stderr or the absolute path of a file."`
 }
 
 // Drain says how exchanges are brought to their end.

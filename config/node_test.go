@@ -21,7 +21,7 @@ type settings struct {
 	Rate     float64           ``
 	On       bool              `default:"true"`
 	Mode     string            `enum:"deny,allow" default:"deny"`
-	Path     string            `pattern:"^/"`
+	Path     string            `pattern:"^/" form:"an absolute path"`
 	Methods  unit.List[string] `enum:"GET,POST" default:"[GET]"`
 	Words    []string          `max:"2"`
 	Set      unit.Map[string]  ``
@@ -176,7 +176,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"on: Off", `this must be true or false, not "Off": write false`},
 		{"on: 1", `this must be true or false, not a number`},
 		{"mode: alow", `"alow" is not one of deny, allow; did you mean "allow"?`},
-		{"path: x", `"x" does not have the form ^/`},
+		{"path: x", `"x" is not an absolute path`},
 		{"methods: [GET, PUT]", `x.yaml:1:16: "PUT" is not one of GET, POST`},
 		{"words: a", `this must be a list, not a text`},
 		{"words: [a, b, c]", `this must have at most 2 entries`},

@@ -72,6 +72,7 @@ type rules struct {
 	minText, maxText string
 	enum             []string
 	pattern          *regexp.Regexp
+	form             string // what the pattern asks for, in words
 }
 
 // plans holds the plans of all types that were met.
@@ -240,7 +241,10 @@ func rulesOf(tag reflect.StructTag, p *typePlan, where string) *rules {
 		if err != nil {
 			panic(fmt.Sprintf("config: %s: %v", where, err))
 		}
-		r.pattern = compiled
+		r.pattern, r.form = compiled, tag.Get("form")
+		if r.form == "" {
+			panic(fmt.Sprintf("config: %s: a pattern is told to users in words: give it a form", where))
+		}
 	}
 	if r.min == nil && r.max == nil && r.enum == nil && r.pattern == nil {
 		return nil

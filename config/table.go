@@ -161,7 +161,7 @@ func elementRules(r *rules) *rules {
 	if r == nil {
 		return nil
 	}
-	return &rules{enum: r.enum, pattern: r.pattern}
+	return &rules{enum: r.enum, pattern: r.pattern, form: r.form}
 }
 
 func rangeOf(p *typePlan, r *rules) string {

@@ -522,7 +522,7 @@ func (w *walker) word(t *tree, s string, p *typePlan, r *rules) {
 		w.problem(t, "%s is not one of %s%s", shown, strings.Join(r.enum, ", "), near)
 	}
 	if r.pattern != nil && !r.pattern.MatchString(s) {
-		w.problem(t, "%s does not have the form %s", shown, r.pattern)
+		w.problem(t, "%s is not %s", shown, r.form)
 	}
 }
 

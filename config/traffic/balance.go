@@ -18,9 +18,9 @@ type Balance struct {
 	Bound  unit.Factor `default:"1.25x" doc:"With consistent_hash: how many times its share of the requests under way an endpoint gets at most; what is more goes to the next one. 0x: as much as comes."`
 
 	First    string                 `enum:"round_robin,least_request,random,peak_ewma,consistent_hash" default:"least_request" doc:"With sticky: how the endpoint of a client is chosen that has none, or whose endpoint cannot be asked."`
-	Cookie   string                 `pattern:"^[A-Za-z0-9!#$%&'*+.^_|~-]{0,128}$" doc:"With sticky: the name of the cookie; absent: sluice_ and the name of the upstream."`
+	Cookie   string                 `pattern:"^[A-Za-z0-9!#$%&'*+.^_|~-]{0,128}$" form:"the name of a cookie: letters, digits and !#$%&'*+.^_|~-, at most 128 long" doc:"With sticky: the name of the cookie; absent: sluice_ and the name of the upstream."`
 	TTL      unit.Duration          `yaml:"ttl" default:"0s" max:"400d" doc:"With sticky: how long the client keeps the cookie; 0s: until it is closed."`
-	Path     string                 `default:"/" pattern:"^/[!-:<-~]*$" doc:"With sticky: the path of the cookie. Clients send it with this path and those below."`
+	Path     string                 `default:"/" pattern:"^/[!-:<-~]*$" form:"a path that begins with a slash and has no spaces and no semicolons" doc:"With sticky: the path of the cookie. Clients send it with this path and those below."`
 	Secure   string                 `enum:"auto,always,never" default:"auto" doc:"With sticky: whether clients are told to send the cookie back over TLS only: those that came over TLS, all, or none."`
 	SameSite string                 `enum:"lax,strict,none" default:"lax" doc:"With sticky: whether clients send the cookie with requests that other sites make."`
 	Secret   unit.List[unit.Secret] `max:"8" doc:"With sticky: what cookies are signed with, at least 16 characters, the same at all gateways. Of several the first one signs and all are believed, so that it can be changed. Absent: a key for as long as the gateway runs."`

@@ -9,7 +9,7 @@ type Timeouts struct {
 	Request        unit.Duration `default:"0s" max:"1d" doc:"The time for the whole request, all tries and the answer's last byte included; 0s: no such time."`
 	Response       unit.Duration `default:"15s" min:"1ms" max:"1d" doc:"The longest wait for the head of the answer."`
 	Body           unit.Duration `default:"5m" min:"1ms" max:"1d" doc:"The longest silence within a body or a tunnel."`
-	DeadlineHeader string        `pattern:"^[A-Za-z][A-Za-z0-9-]{0,63}$" doc:"A field with which clients say how many milliseconds they wait, such as X-Request-Timeout-Ms: then work ends, and the origin is told in the same field what is left. gRPC has a field of its own, which is always heeded."`
+	DeadlineHeader string        `pattern:"^[A-Za-z][A-Za-z0-9-]{0,63}$" form:"the name of a field: letters, digits and hyphens, a letter first, at most 64 long" doc:"A field with which clients say how many milliseconds they wait, such as X-Request-Timeout-Ms: then work ends, and the origin is told in the same field what is left. gRPC has a field of its own, which is always heeded."`
 	Idle           unit.Duration `default:"60s" min:"1ms" max:"1d" doc:"How long an unused connection is kept."`
 }
 

@@ -25,7 +25,7 @@ type Discovery struct {
 
 // DNS is the source that asks DNS.
 type DNS struct {
-	Name    string               `required:"true" pattern:"^[A-Za-z0-9._-]{1,253}$" doc:"The name; without a dot at its end the search list of the system applies."`
+	Name    string               `required:"true" pattern:"^[A-Za-z0-9._-]{1,253}$" form:"a name of DNS: letters, digits, dots, hyphens and underscores, at most 253 of them" doc:"The name; without a dot at its end the search list of the system applies."`
 	Port    int                  `min:"1" max:"65535" doc:"The same as port beside dns."`
 	Type    string               `enum:"address,srv" default:"address" doc:"What is asked for: addresses (A and AAAA), or SRV records with ports, weights and priorities."`
 	Family  string               `enum:"ipv4_first,ipv6_first,ipv4,ipv6,both" default:"ipv4_first" doc:"Which addresses count: one family, both, or the second only where there is none of the first."`

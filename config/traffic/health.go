@@ -13,7 +13,7 @@ import (
 // Health says how endpoints are asked whether they are well.
 type Health struct {
 	Protocol  string                `enum:"http,tcp,grpc" default:"http" doc:"How an endpoint is asked: with a request, by opening a connection (and agreeing on TLS where it has that), or with gRPC's health protocol."`
-	Path      string                `default:"/" pattern:"^/[!-~]*$" doc:"What is asked for, over http."`
+	Path      string                `default:"/" pattern:"^/[!-~]*$" form:"a path that begins with a slash and has no spaces; others are written with %XX" doc:"What is asked for, over http."`
 	Method    string                `enum:"GET,HEAD,OPTIONS" default:"GET" doc:"The method, over http."`
 	Host      string                `doc:"The host that is asked for; absent: the endpoint's address."`
 	Headers   unit.Map[unit.Secret] `doc:"Fields of the request. Their values are not shown, because they may be secrets."`

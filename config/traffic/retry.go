@@ -13,7 +13,7 @@ import (
 type Retry struct {
 	Attempts int                `default:"1" min:"0" max:"10" doc:"How often a request is sent again at most; 0: never."`
 	On       unit.List[RetryOn] `default:"[connect_failure, reset]" doc:"What makes a request be sent again: connect_failure; reset: the connection ended before the answer, or what came is none; timeout: of timeouts.try or timeouts.response; a status such as \"503\", or 5xx; a gRPC status such as grpc:unavailable. What the origin may have seen is sent again only if its method is idempotent."`
-	Methods  unit.List[string]  `max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" doc:"Methods that may be sent again although they are not idempotent, such as POST: the origins must know how to bear it."`
+	Methods  unit.List[string]  `max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" form:"a method in capital letters, at most 32 long" doc:"Methods that may be sent again although they are not idempotent, such as POST: the origins must know how to bear it."`
 	Body     unit.Size          `default:"64KiB" max:"16MiB" doc:"A request's body of at most this length is read before it is sent, where it may have to be sent again; a longer one, and one of unknown length that has not come as a whole, makes the request be sent once."`
 	Backoff  Backoff            `doc:"How long to wait before a request is sent again."`
 	Budget   unit.Share         `default:"20%" doc:"The share of the requests of the last 10s that may be sent again, and after a timeout also of those under way: so that retries do not become the load that an ill upstream dies of."`
@@ -26,7 +26,7 @@ type Retry struct {
 type Hedge struct {
 	After   unit.Duration     `required:"true" min:"1ms" max:"1m" doc:"How long the head of an answer is waited for before another endpoint is asked as well; and again before one more is. Choose what nineteen of twenty answers do not take."`
 	Max     int               `default:"1" min:"1" max:"3" doc:"How many more endpoints are asked at most. Each costs the budget of retries."`
-	Methods unit.List[string] `default:"[GET, HEAD, OPTIONS]" min:"1" max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" doc:"The methods of which two may be under way at one time. What is given up may be done all the same, and later than the client expects; so each must be idempotent, or stand in methods of retry."`
+	Methods unit.List[string] `default:"[GET, HEAD, OPTIONS]" min:"1" max:"20" pattern:"^[A-Z][A-Z-]{0,31}$" form:"a method in capital letters, at most 32 long" doc:"The methods of which two may be under way at one time. What is given up may be done all the same, and later than the client expects; so each must be idempotent, or stand in methods of retry."`
 }
 
 // Backoff says how long to wait before a request is sent again.

@@ -19,7 +19,7 @@ type Config struct {
 	Body        unit.Size     `default:"64KiB" max:"16MiB" doc:"The longest body of a request that is copied; a request with a longer one is not."`
 	Concurrency int           `default:"100" min:"1" max:"10000" doc:"How many copies there may be at one time, with those whose request is still arriving and those that wait to be compared; beyond it requests are not copied."`
 	Timeout     unit.Duration `default:"5s" min:"1ms" max:"10m" doc:"How long a copy may take, to the end of its answer, and how long the answer to the client is waited for to be compared."`
-	Header      string        `pattern:"^[A-Za-z][A-Za-z0-9-]{0,63}$" doc:"A field of the copies, such as X-Mirrored, whose value is 1. Absent: they look like the requests."`
+	Header      string        `pattern:"^[A-Za-z][A-Za-z0-9-]{0,63}$" form:"the name of a field: letters, digits and hyphens, a letter first, at most 64 long" doc:"A field of the copies, such as X-Mirrored, whose value is 1. Absent: they look like the requests."`
 	Compare     *Compare      `doc:"Whether the two answers are compared, and how; absent: they are not."`
 }
 
