@@ -82,11 +82,11 @@ func (u *Upstream) vacate(e *Endpoint) {
 	}
 }
 
-// occupyAny takes a place at any endpoint that is well and has one; nil where there is none. It is asked only
-// when chance has not found one.
-func (u *Upstream) occupyAny(now int64) (e *Endpoint, probe uint64) {
+// occupyAny takes a place at any endpoint that is well, was not tried and has one; nil where there is none. It is
+// asked only when chance has not found one.
+func (u *Upstream) occupyAny(now int64, tried triedSet) (e *Endpoint, probe uint64) {
 	for _, e := range u.Endpoints() {
-		if e.ill.Load() != 0 || !u.occupy(e) {
+		if e.ill.Load() != 0 || tried.has(e) || !u.occupy(e) {
 			continue
 		}
 		if e.breaker == nil {

@@ -53,24 +53,31 @@ func (u *Upstream) permitted(x *message.Exchange, resp *message.Response, now in
 				wait = d.RetryAfter
 			}
 		}
-		if tried.full() || !u.anotherThan(e, tried) {
-			return u.lastResort(p, resp, full, now, wait)
+		// Who has refused before and is drawn again is the last one of those that are drawn: others are
+		// ill, or far away.
+		if tried.has(e) || tried.full() || !u.anotherThan(e, tried) {
+			tried.add(e)
+			return u.lastResort(p, resp, full, now, wait, tried)
 		}
 		tried.add(e)
 	}
 }
 
 // lastResort chooses where chance has found breakers that are open, and endpoints that are full. A place is a
-// place, even at an endpoint that was tried.
-func (u *Upstream) lastResort(p permit, resp *message.Response, full bool, now int64, wait time.Duration) (*Endpoint, permit, *message.Problem) {
-	if !full {
-		u.forget(nil, p)
-		return nil, p, broken(resp, wait)
+// place, even at an endpoint that was tried. Breakers are asked only of those that chance has not found, in
+// another zone, say.
+func (u *Upstream) lastResort(p permit, resp *message.Response, full bool, now int64, wait time.Duration, tried triedSet) (*Endpoint, permit, *message.Problem) {
+	if full {
+		tried = triedSet{}
 	}
-	e, probe := u.occupyAny(now)
-	if e == nil {
+	e, probe := u.occupyAny(now, tried)
+	switch {
+	case e == nil && full:
 		u.forget(nil, p)
 		return nil, p, crammed(resp)
+	case e == nil:
+		u.forget(nil, p)
+		return nil, p, broken(resp, wait)
 	}
 	p.endpoint = probe
 	return e, p, nil
