@@ -158,6 +158,31 @@ func TestResetCancelsAtOnce(t *testing.T) {
 	p.alive()
 }
 
+// Heads on a stream that we have reset may still come while other streams end.
+func TestHeadsOfResetStreamWhileOthersEnd(t *testing.T) {
+	t.Parallel()
+	limits := Limits{Streams: 1000, Floods: Floods{Resets: 10_000, Unknown: 10_000}}
+	g := serve(t, limits, handlerFunc(func(x *message.Exchange) { x.Wire().Abort() }))
+	p := dialRaw(t, g.address()).send(greeting)
+	const last = 2*uint32(len(recent{}.ring)) - 1 // Of as many streams as are remembered.
+	for id := uint32(1); id <= last; id += 2 {
+		p.send(getFrame(id, "/"))
+		p.until("reset " + itoa(id) + " CANCEL")
+	}
+	const others = 100
+	var all strings.Builder
+	for i := range uint32(others) {
+		all.WriteString(getFrame(last+2+2*i, "/") + getFrame(last, "/late"))
+	}
+	p.send(all.String())
+	for range others {
+		if said := p.until("reset"); !strings.HasSuffix(said, " CANCEL") {
+			t.Error(said)
+		}
+	}
+	p.alive()
+}
+
 // A body that fails in the middle must not look whole.
 func TestBrokenAnswer(t *testing.T) {
 	t.Parallel()

@@ -451,7 +451,7 @@ func (l *link) linger() {
 }
 
 // recent remembers the streams that have ended lately, and how: frames that were under way
-// when we reset one are no fault.
+// when we reset one are no fault. Guarded by the lock of the link.
 type recent struct {
 	ring [128]endedStream
 	at   int

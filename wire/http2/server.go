@@ -361,7 +361,9 @@ func (c *serverConn) oneLess() {
 // headOfEnded is a head on a stream that has ended, or that was left out (RFC 9113 §5.1.1).
 func (c *serverConn) headOfEnded(id uint32, block []byte) *fault {
 	l := &c.link
+	l.mu.Lock()
 	e, ok := l.ended.find(id)
+	l.mu.Unlock()
 	switch {
 	case !ok:
 		return broken(ProtocolError, "a stream is opened whose number is not above all others")
