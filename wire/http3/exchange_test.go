@@ -312,6 +312,38 @@ func TestTimeouts(t *testing.T) {
 		}
 		close(stop)
 	})
+	// What comes bit by bit, or says nothing, makes no time of it longer.
+	for name, c := range map[string]struct {
+		head, more, want string
+		limits           Limits
+	}{
+		"a head by single bytes":      {"", get("/", "x: "+strings.Repeat("y", 10_000)), "reset 0x10c", Limits{HeadTimeout: short}},
+		"a body of empty frames":      {post("/"), strings.Repeat(frame(frameData, ""), 5_000), "408", Limits{BodyTimeout: short, Floods: Floods{EmptyData: 10_000}}},
+		"a body of unknown frames":    {post("/"), strings.Repeat(frame(0x21, ""), 5_000), "408", Limits{BodyTimeout: short, Floods: Floods{Unknown: 10_000}}},
+		"trailers by single bytes":    {post("/") + data, headers("x: " + strings.Repeat("y", 7_000)), "408", Limits{BodyTimeout: short}},
+		"an unknown frame bit by bit": {post("/") + data, "\x21\x40\xff", "408", Limits{BodyTimeout: short}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, c.limits, handler(late))
+			s := r.dial().request(c.head, false)
+			stop := make(chan struct{})
+			defer close(stop)
+			go func() {
+				for at := 0; ; at++ {
+					select {
+					case <-stop:
+						return
+					case <-time.After(20 * time.Millisecond):
+						_, _ = s.Write([]byte{c.more[at%len(c.more)]})
+					}
+				}
+			}()
+			if a := receive(s); a.String() != c.want {
+				t.Error(a)
+			}
+		})
+	}
 	t.Run("an answer", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, Limits{WriteTimeout: short}, handler(slow))

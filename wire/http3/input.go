@@ -70,8 +70,18 @@ func (in *input) release() {
 // ended says whether nothing more will come, as far as is known.
 func (in *input) ended() bool { return in.whole && in.r == in.w && in.left == 0 }
 
-// fill reads more behind what is there. The patience is how long the client may take.
-func (in *input) fill(patience time.Duration) *fault {
+// begin says that somebody waits for the client from here to end, no longer than patience, however
+// often something comes meanwhile: nobody may be held up by single bytes, or by frames that say nothing.
+func (in *input) begin(patience time.Duration) {
+	in.patience.Store(int64(patience))
+	in.stream.reading.number.Add(1)
+}
+
+// end is the end of what begin began.
+func (in *input) end() { in.stream.reading.number.Add(1) }
+
+// fill reads more behind what is there, between begin and end.
+func (in *input) fill() *fault {
 	if in.lost != nil {
 		return in.lost
 	}
@@ -88,8 +98,7 @@ func (in *input) fill(patience time.Duration) *fault {
 		copy(in.buf, in.buf[in.r:in.w])
 		in.r, in.w = 0, in.w-in.r
 	}
-	in.patience.Store(int64(patience))
-	n, err := in.stream.read(in.buf[in.w:])
+	n, err := in.stream.quic.Read(in.buf[in.w:])
 	in.w += n
 	in.bytes.Add(int64(n))
 	switch {
@@ -116,12 +125,12 @@ func (in *input) wake() *fault {
 }
 
 // need makes n bytes be there at once, and says how many there are if the stream ends before that.
-func (in *input) need(n int, patience time.Duration) *fault {
+func (in *input) need(n int) *fault {
 	if n > len(in.buf) {
 		in.grow(n)
 	}
 	for in.w-in.r < n && !in.whole {
-		if f := in.fill(patience); f != nil {
+		if f := in.fill(); f != nil {
 			return f
 		}
 	}
@@ -157,7 +166,7 @@ func (in *input) useChunk() {
 }
 
 // frame reads the start of the next frame; ok is false where the stream has ended before it.
-func (in *input) frame(patience time.Duration) (h frameHeader, ok bool, f *fault) {
+func (in *input) frame() (h frameHeader, ok bool, f *fault) {
 	for {
 		h, size := parseFrame(in.buf[in.r:in.w])
 		if size > 0 {
@@ -170,14 +179,14 @@ func (in *input) frame(patience time.Duration) (h frameHeader, ok bool, f *fault
 			}
 			return h, false, nil
 		}
-		if f := in.fill(patience); f != nil {
+		if f := in.fill(); f != nil {
 			return h, false, f
 		}
 	}
 }
 
 // skip drops a frame that nobody knows, for its price.
-func (in *input) skip(length uint64, patience time.Duration) *fault {
+func (in *input) skip(length uint64) *fault {
 	if !in.stream.conn.spend(FloodUnknown, pieces(length)) {
 		return faultGone
 	}
@@ -186,7 +195,7 @@ func (in *input) skip(length uint64, patience time.Duration) *fault {
 			if in.whole {
 				return faultCutFrame
 			}
-			if f := in.fill(patience); f != nil {
+			if f := in.fill(); f != nil {
 				return f
 			}
 			continue
@@ -202,8 +211,10 @@ func (in *input) skip(length uint64, patience time.Duration) *fault {
 // is not decoded.
 func (in *input) readHead(h *section.Head) *fault {
 	limits := in.stream.conn.limits
+	in.begin(limits.HeadTimeout)
+	defer in.end()
 	for {
-		frame, ok, f := in.frame(limits.HeadTimeout)
+		frame, ok, f := in.frame()
 		switch {
 		case f != nil:
 			return f
@@ -214,7 +225,7 @@ func (in *input) readHead(h *section.Head) *fault {
 		case frame.kind == framePushPromise || onControlOnly(frame.kind) || fromHTTP2(frame.kind):
 			return faultWrongFrame
 		case frame.kind != frameHeaders:
-			if f := in.skip(frame.length, limits.HeadTimeout); f != nil {
+			if f := in.skip(frame.length); f != nil {
 				return f
 			}
 			continue
@@ -222,7 +233,7 @@ func (in *input) readHead(h *section.Head) *fault {
 			in.tooLong = true
 			return nil
 		}
-		return in.section(h, int(frame.length), limits.HeaderFields, limits.HeadTimeout)
+		return in.section(h, int(frame.length), limits.HeaderFields)
 	}
 }
 
@@ -230,8 +241,8 @@ func (in *input) readHead(h *section.Head) *fault {
 const pseudoFields = 5
 
 // section reads and decodes a field section.
-func (in *input) section(h *section.Head, length, maxFields int, patience time.Duration) *fault {
-	if f := in.need(length, patience); f != nil {
+func (in *input) section(h *section.Head, length, maxFields int) *fault {
+	if f := in.need(length); f != nil {
 		return f
 	}
 	if in.w-in.r < length {
@@ -247,9 +258,10 @@ func (in *input) section(h *section.Head, length, maxFields int, patience time.D
 
 // awaitBody waits until a body begins, or the stream ends without one.
 func (in *input) awaitBody() *fault {
-	patience := in.stream.conn.limits.BodyTimeout
+	in.begin(in.stream.conn.limits.BodyTimeout)
+	defer in.end()
 	for in.r == in.w && !in.whole {
-		if f := in.fill(patience); f != nil {
+		if f := in.fill(); f != nil {
 			return f
 		}
 	}
@@ -257,10 +269,12 @@ func (in *input) awaitBody() *fault {
 }
 
 // next returns the next bytes of the body; nil and no fault is its end. They are a view that is
-// valid until the next call.
+// valid until the next call. The patience is how long the client may take for them.
 func (in *input) next(patience time.Duration) ([]byte, *fault) {
+	in.begin(patience)
+	defer in.end()
 	for in.left == 0 {
-		more, f := in.nextFrame(patience)
+		more, f := in.nextFrame()
 		if f != nil || !more {
 			return nil, f
 		}
@@ -275,7 +289,7 @@ func (in *input) next(patience time.Duration) ([]byte, *fault) {
 		} else {
 			in.useChunk()
 		}
-		if f := in.fill(patience); f != nil {
+		if f := in.fill(); f != nil {
 			return nil, f
 		}
 		if in.r == in.w {
@@ -293,8 +307,8 @@ func (in *input) next(patience time.Duration) ([]byte, *fault) {
 }
 
 // nextFrame goes to the next DATA frame; more is false where the body has ended.
-func (in *input) nextFrame(patience time.Duration) (more bool, f *fault) {
-	frame, ok, f := in.frame(patience)
+func (in *input) nextFrame() (more bool, f *fault) {
+	frame, ok, f := in.frame()
 	switch {
 	case f != nil:
 		return false, f
@@ -312,15 +326,15 @@ func (in *input) nextFrame(patience time.Duration) (more bool, f *fault) {
 		in.left = frame.length
 		return true, nil
 	case frame.kind == frameHeaders:
-		return true, in.readTrailer(frame.length, patience)
+		return true, in.readTrailer(frame.length)
 	case framePushPromise == frame.kind || onControlOnly(frame.kind) || fromHTTP2(frame.kind):
 		return false, faultWrongFrame
 	}
-	return true, in.skip(frame.length, patience)
+	return true, in.skip(frame.length)
 }
 
 // readTrailer takes the fields behind a body.
-func (in *input) readTrailer(length uint64, patience time.Duration) *fault {
+func (in *input) readTrailer(length uint64) *fault {
 	s := in.stream
 	limits := s.conn.limits
 	if length > uint64(limits.TrailerBytes) {
@@ -328,7 +342,7 @@ func (in *input) readTrailer(length uint64, patience time.Duration) *fault {
 	}
 	h := &s.head
 	h.Begin(section.Trailer, &in.trailer, limits.TrailerBytes, limits.HeaderFields)
-	if f := in.section(h, int(length), limits.HeaderFields, patience); f != nil {
+	if f := in.section(h, int(length), limits.HeaderFields); f != nil {
 		return f
 	}
 	switch {

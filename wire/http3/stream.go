@@ -257,14 +257,6 @@ func (s *serverStream) look(now int64) {
 	s.cancelIfGone()
 }
 
-// read waits for more of the stream.
-func (s *serverStream) read(p []byte) (int, error) {
-	s.reading.number.Add(1)
-	n, err := s.quic.Read(p)
-	s.reading.number.Add(1)
-	return n, err
-}
-
 // turnSize is how much is sent at a time: what a client has to take within the write timeout.
 const turnSize = 16 << 10
 
