@@ -54,14 +54,9 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 		if last {
 			defer conn.Retire() // Its stream, if there is one, ends first.
 		}
-		e := m.endpoint
-		e.enter()
-		f := conn.RoundTrip(x, req, resp)
+		f := m.ask(conn, x, req, resp)
 		if f == nil {
 			return nil
-		}
-		if !f.Sent {
-			e.leave() // No stream was opened, so nobody will say that it has ended.
 		}
 		failure = &http1.Failure{Problem: f.Problem, Sent: f.Sent && !f.Refused || f.BodyTaken, Answered: f.Answered, Cause: f.Cause}
 		if http2.WantsHTTP1(f.Cause) || http2.NoTunnels(f.Cause) {
@@ -73,6 +68,24 @@ func (m *multiplex) roundTrip(x *message.Exchange, req *message.Request, resp *m
 		if failure.Sent || !req.Rewind() || x.Wire().Gone() || try == multiplexTries {
 			return failure
 		}
+	}
+}
+
+// ask sends a request over a connection. It counts until Freed, if a stream was opened for it.
+func (m *multiplex) ask(conn *http2.ClientConn, x *message.Exchange, req *message.Request, resp *message.Response) *http2.Failure {
+	m.endpoint.enter()
+	opened := false
+	defer m.asked(&opened)
+	f := conn.RoundTrip(x, req, resp)
+	opened = f == nil || f.Sent
+	return f
+}
+
+// asked ends what was begun where nobody else will: no stream was opened, or a panic passed, from a body that
+// a policy has wrapped, say.
+func (m *multiplex) asked(opened *bool) {
+	if !*opened {
+		m.endpoint.leave()
 	}
 }
 

@@ -21,10 +21,7 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 	tried := triedSet{wish: u.recall(req)}
 	now := x.Now()
 	for attempt := 0; ; attempt++ {
-		e, failure, problem := u.permittedTry(x, req, resp, now, &tried)
-		if attempt > 0 {
-			u.budget.Return()
-		}
+		e, failure, problem := u.permittedTry(x, req, resp, now, attempt > 0, &tried)
 		if problem != nil {
 			return problem
 		}
@@ -46,8 +43,12 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 }
 
 // permittedTry asks one endpoint, if the time, the limit of concurrency and the breakers
-// allow it; else the problem says why it was not asked.
-func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp *message.Response, now int64, tried *triedSet) (*Endpoint, *http1.Failure, *message.Problem) {
+// allow it; else the problem says why it was not asked. What the budget has given for a further try is given back,
+// also where a panic passes.
+func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp *message.Response, now int64, further bool, tried *triedSet) (*Endpoint, *http1.Failure, *message.Problem) {
+	if further {
+		defer u.budget.Return()
+	}
 	if x.Expired() {
 		return nil, nil, message.DeadlineExceeded
 	}

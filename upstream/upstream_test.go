@@ -380,17 +380,36 @@ func TestPanickingBody(t *testing.T) {
 	c.MaxConnections = 1
 	u, _ := newUpstream(t, c)
 	for range 3 {
-		func() {
-			defer func() {
-				if recover() == nil {
-					t.Error("the panic was swallowed")
-				}
-			}()
-			_, _, _ = ask(u, exchange(&wire{}, "POST", &ready{streaming{panics: true}}))
-		}()
+		panicking(t, u)
 		atRest(t, u)
 	}
 	mustAsk(t, u, exchange(&wire{}, "GET", nil))
+}
+
+// TestPanicInAFurtherTry gives back what the budget gave for it, and what is counted of the endpoint.
+func TestPanicInAFurtherTry(t *testing.T) {
+	overBoth(t, func(t *testing.T, p Protocol) {
+		c := to(refusing(t), newRunner(t, p).address)
+		c.Protocol, c.Endpoints[1].Priority = p, 1
+		c.Retry = again(1, "connect_failure")
+		u, n := newUpstream(t, c)
+		panicking(t, u)
+		if retried, underway := n.retried.Load(), u.budget.Underway(); retried != 1 || underway != 0 {
+			t.Errorf("%d further tries, of which %d are under way", retried, underway)
+		}
+		restored(t, u)
+	})
+}
+
+// panicking asks with a body that panics.
+func panicking(t *testing.T, u *Upstream) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Error("the panic was swallowed")
+		}
+	}()
+	_, _, _ = ask(u, exchange(&wire{}, "POST", &ready{streaming{panics: true}}))
 }
 
 func TestEqual(t *testing.T) {
