@@ -71,6 +71,19 @@ func Start(dir, file, admin, limits string, env []string) (*Gateway, error) {
 // Log is everything that the process has printed.
 func (g *Gateway) Log() string { return g.log.String() }
 
+// Logged waits until the words are in the log and returns how often they are. A line may be on its way to
+// us when what it tells of is to be seen already.
+func (g *Gateway) Logged(words string) (int, error) {
+	times := 0
+	err := Eventually(func() error {
+		if times = strings.Count(g.Log(), words); times == 0 {
+			return fmt.Errorf("the log does not say %s:\n%s", words, g.Log())
+		}
+		return nil
+	})
+	return times, err
+}
+
 // Running says whether the process is there.
 func (g *Gateway) Running() bool {
 	select {

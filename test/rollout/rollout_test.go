@@ -260,8 +260,8 @@ func TestGoesBackAndStaysThere(t *testing.T) {
 	if _, status, err := s.Get("/status"); err != nil || !strings.Contains(status, `"rolled_back"`) {
 		t.Errorf("%v: %s", err, status)
 	}
-	if n := strings.Count(s.Log(), "rollout rolled back"); n != 1 {
-		t.Errorf("it was logged %d times", n)
+	if n, err := s.Logged("rollout rolled back"); n != 1 {
+		t.Errorf("it was logged %d times: %v", n, err)
 	}
 	// A restart changes nothing, until somebody says so.
 	stop()

@@ -119,8 +119,8 @@ breaker: { scope: [endpoint, upstream], minimum_requests: 4, open: 1h, max_open:
 		`sluice_upstream_breaker_refused_total{upstream="orders",scope="endpoint"} 0`,
 	)
 	for _, words := range []string{`"endpoint unhealthy","upstream":"orders","endpoint":"` + a.address() + `"`, `"breaker","upstream":"orders","state":"open"`} {
-		if n := strings.Count(g.Log(), words); n != 1 {
-			t.Errorf("%q is in the log %d times", words, n)
+		if n, err := g.Logged(words); n != 1 {
+			t.Errorf("%q is in the log %d times: %v", words, n, err)
 		}
 	}
 }
@@ -170,8 +170,8 @@ timeouts: { response: %s }`, a.URL, b.URL, c.URL, timeout)
 		}
 		return nil
 	})
-	if n := strings.Count(g.Log(), `"endpoint unhealthy"`); n != 1 {
-		t.Errorf("one illness is in the log %d times", n)
+	if n, err := g.Logged(`"endpoint unhealthy"`); n != 1 {
+		t.Errorf("one illness is in the log %d times: %v", n, err)
 	}
 }
 

@@ -75,8 +75,8 @@ func TestStickyWithoutSecret(t *testing.T) {
 			t.Fatalf("after a reload: %q, %q", body, set)
 		}
 	}
-	if !strings.Contains(g.Log(), "without a secret the cookies of sticky mean nothing") {
-		t.Error("there is no warning")
+	if _, err := g.Logged("without a secret the cookies of sticky mean nothing"); err != nil {
+		t.Error(err)
 	}
 	if _, _, set := start(t, settings).ask(cookie); set == "" {
 		t.Error("another gateway believes the cookie")
