@@ -88,8 +88,9 @@ type Wire interface {
 	// Inform sends an interim answer (103, 102); what cannot be sent is dropped.
 	Inform(status int, header *Header)
 	// Await says that the goroutine is about to wait for c, and that c is to be
-	// cancelled if the client goes away meanwhile. Arrived ends that; after it
-	// has returned c is not touched any more.
+	// cancelled if the client goes away meanwhile: at once if it has gone before, because
+	// what was awaited then may have come in the same moment. Arrived ends that; after
+	// it has returned c is not touched any more.
 	Await(c Canceler)
 	Arrived()
 	// LendBody says that another goroutine is going to read the request's body

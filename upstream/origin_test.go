@@ -130,6 +130,9 @@ func (w *wire) Arrived()                        { w.mu.Lock(); w.on = nil; w.mu.
 func (w *wire) Await(c message.Canceler) {
 	w.mu.Lock()
 	w.on = c
+	if w.gone.Load() {
+		c.Cancel()
+	}
 	w.mu.Unlock()
 	if w.awaited != nil {
 		w.awaited <- struct{}{}

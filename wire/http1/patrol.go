@@ -105,6 +105,10 @@ func (c *serverConn) Await(on message.Canceler) {
 	w.mu.Lock()
 	w.on = on
 	w.mu.Unlock()
+	if w.gone.Load() { // The patrol does not come again; and it is we who call Arrived.
+		on.Cancel()
+		return
+	}
 	w.since.Store(c.server.patrol.round.Load() + 1)
 }
 
