@@ -43,8 +43,9 @@ type Rollout interface {
 	// Start runs when the configuration that has the target is about to be in force and
 	// nothing can come between, at each reload that keeps it, too.
 	Start()
-	// Remove runs when a configuration in which the route has no roll-out is in force: what
-	// is kept on disk is no more, so that a later one of the same names begins anew.
+	// Remove runs when a configuration in which the route has no roll-out is about to be in force and
+	// nothing can come between: what is kept on disk is no more, so that a later one of the same names
+	// begins anew. It runs before Close.
 	Remove()
 	// Release runs when another process takes over: it decides from then on.
 	Release()

@@ -99,9 +99,9 @@ func (g *gateway) apply(doc *config.Document, pace func()) error {
 	next.Snapshot.Revision = g.revision
 	next.Snapshot.Log = log.use()
 	g.releaseWith(next.Snapshot, log)
-	startRollouts(next) // Before the first request comes, so that none goes to the wrong side.
+	startRollouts(next)          // Before the first request comes, so that none goes to the wrong side.
+	removeRollouts(before, next) // While nobody can close the configuration before, and with it what they know.
 	g.engine.Swap(next.Snapshot)
-	removeRollouts(before, next)
 	change.Commit()
 	g.replaceAdmin(adminServer)
 	if g.log != nil {
