@@ -65,6 +65,7 @@ type fileState struct {
 	read   string // and when it was read
 	text   []byte // what was read, whatever it was good for
 	bad    error  // why it was refused
+	gone   error  // why it could not be looked at, until it is read again
 	looks  int    // since it was read
 	looked bool
 }
@@ -74,20 +75,23 @@ type fileState struct {
 func (s *fileState) look() (round, error) {
 	stamp, err := stampOf(s.file.Path)
 	if err != nil {
-		s.stamp, s.read, s.looked = "", "", true
+		s.stamp, s.read, s.looked, s.gone = "", "", true, err
 		return round{}, err
 	}
 	first, settled := !s.looked, stamp == s.stamp
 	s.stamp, s.looked = stamp, true
 	s.looks++
 	if !first && s.looks < reread && (stamp == s.read || !settled) {
+		if s.gone != nil {
+			return round{}, s.gone // It is there, and nobody knows yet what it is good for.
+		}
 		return round{same: true}, s.bad
 	}
 	text, err := readFile(s.file.Path)
 	if err != nil {
 		return round{}, err
 	}
-	s.read, s.looks = stamp, 0
+	s.read, s.looks, s.gone = stamp, 0, nil
 	if s.text != nil && bytes.Equal(text, s.text) {
 		return round{same: true}, s.bad
 	}

@@ -169,3 +169,44 @@ func TestFileAcceptsEmpty(t *testing.T) {
 		t.Error("an empty file passes")
 	}
 }
+
+// TestFileThatComes: nobody says that a list is good before there is one, and that the file works again before
+// it was read.
+func TestFileThatComes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "endpoints.json")
+		r := &record{}
+		go (&File{Path: path, Parse: parseStrings}).Watch(t.Context(), r.send, r.fault)
+		step := 0
+		expect := func(lists, confirmed, faults int) {
+			t.Helper()
+			step++
+			time.Sleep(1100 * time.Millisecond) // One look.
+			synctest.Wait()
+			if _, n := r.last(); n != lists || r.confirmed() != confirmed || len(r.told()) != faults {
+				t.Fatalf("step %d: %d lists, confirmed %d times, faults %q", step, n, r.confirmed(), r.told())
+			}
+		}
+		synctest.Wait()
+		if _, n := r.last(); n != 0 || r.confirmed() != 0 || len(r.told()) != 1 {
+			t.Fatalf("%d lists, confirmed %d times, faults %q", n, r.confirmed(), r.told())
+		}
+		for _, text := range []string{`["10.0.0.1:80"]`, "garbage"} {
+			lists, confirmed, faults := len(r.lists), r.confirmed(), len(r.told())
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			expect(lists, confirmed, faults) // It has not stood still yet.
+			if text == "garbage" {
+				expect(lists, confirmed, faults+1)
+				break
+			}
+			expect(lists+1, confirmed+1, faults)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			expect(lists+1, confirmed+1, faults+1)
+		}
+	})
+}
