@@ -202,3 +202,17 @@ func TestCountAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations, none is the budget", n)
 	}
 }
+
+// A failure is counted after its request, and a reading may come between. What is left of it then must not
+// make more failures than requests: no share is above 1.
+func TestFailuresOfAnEarlierReading(t *testing.T) {
+	t.Parallel()
+	before, after := Sample{Requests: 100, Failed: 10}, Sample{Requests: 103, Failed: 40}
+	if s := after.Since(&before); s.Requests != 3 || s.Failed != 3 {
+		t.Errorf("%d of %d failed, wanted 3 of 3", s.Failed, s.Requests)
+	}
+	after.Requests = 100
+	if s := after.Since(&before); s.Failed != 0 {
+		t.Errorf("%d of no requests failed", s.Failed)
+	}
+}

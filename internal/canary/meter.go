@@ -99,7 +99,8 @@ func (s *Sample) Add(more *Sample) {
 func (s *Sample) Since(before *Sample) Sample {
 	d := *s
 	d.Requests -= before.Requests
-	d.Failed = max(d.Failed-before.Failed, 0)
+	// Failures whose requests the earlier reading has seen already must not be more than there are here.
+	d.Failed = min(max(d.Failed-before.Failed, 0), max(d.Requests, 0))
 	for i := range d.counts {
 		d.counts[i] -= before.counts[i]
 	}
