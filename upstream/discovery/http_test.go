@@ -40,6 +40,13 @@ func (g *groupServer) counts() (asked, unchanged int) {
 	return g.asked, g.unchanged
 }
 
+// lastHeader is that of the last request; the next ones do not change it.
+func (g *groupServer) lastHeader() http.Header {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.header
+}
+
 func (g *groupServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -72,7 +79,7 @@ func TestHTTP(t *testing.T) {
 	if _, n := r.last(); n != 1 || r.confirmed() < 3 {
 		t.Errorf("%d lists, confirmed %d times", n, r.confirmed())
 	}
-	if got := g.header.Get("Authorization"); got != "Bearer s3cret" {
+	if got := g.lastHeader().Get("Authorization"); got != "Bearer s3cret" {
 		t.Errorf("Authorization is %q", got)
 	}
 	g.set(200, `[{"targets": ["10.0.0.2:80", "10.0.0.1:80"]}]`)
