@@ -63,7 +63,7 @@ func TestHTTP(t *testing.T) {
 			"not followed":   {Config{Path: "/moved"}, "the status is 302", asked{"GET", "/moved", address, "sluice-health", ""}},
 			"body":           {Config{Body: `"fine"`}, "", asked{"GET", "/", address, "sluice-health", ""}},
 			"another body":   {Config{Body: "good"}, `the body lacks "good"`, asked{"GET", "/", address, "sluice-health", ""}},
-			"takes too long": {Config{Path: "/stalls", Timeout: time.Second}, "no answer within 1s", asked{"GET", "/stalls", address, "sluice-health", ""}},
+			"takes too long": {Config{Path: "/stalls", Timeout: 4 * time.Second}, "no answer within 4s", asked{"GET", "/stalls", address, "sluice-health", ""}},
 		}
 		for name, test := range tests {
 			if test.config.Timeout == 0 {
