@@ -3,6 +3,8 @@
 package restart
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,26 +14,40 @@ import (
 	"github.com/sluice-gateway/sluice/test/rig"
 )
 
-// upgrade sends SIGUSR2 and returns the new process when it has taken over.
+// upgrade sends SIGUSR2 and returns the new process when it has taken over. Both processes say so, and
+// either may be the first.
 func (f *family) upgrade(old int) (pid int) {
 	f.t.Helper()
+	before, _ := f.handedOver()
 	f.signal(old, syscall.SIGUSR2)
 	f.logged("taken over", "from_pid", old)
-	var last int
+	err := rig.Eventually(func() error {
+		n, last := f.handedOver()
+		if n == before {
+			return fmt.Errorf("process %d does not say to whom it has handed over", old)
+		}
+		pid = last
+		return nil
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return pid
+}
+
+// handedOver is how often the log says that a process has handed over, and to whom at last.
+func (f *family) handedOver() (times, pid int) {
 	text, _ := os.ReadFile(f.log())
 	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, `"handed over"`) {
-			_, number, _ := strings.Cut(line, `"pid":`)
-			last = 0
-			for _, digit := range number {
-				if digit < '0' || digit > '9' {
-					break
-				}
-				last = last*10 + int(digit-'0')
-			}
+		var fields struct {
+			Msg string
+			PID int
+		}
+		if json.Unmarshal([]byte(line), &fields) == nil && fields.Msg == "handed over" {
+			times, pid = times+1, fields.PID
 		}
 	}
-	return last
+	return times, pid
 }
 
 func TestUpgradesUnderTraffic(t *testing.T) {
@@ -73,7 +89,7 @@ func TestUpgradesUnderTraffic(t *testing.T) {
 // A stream goes on in the old process, until the limit.
 func TestStreamStays(t *testing.T) {
 	t.Parallel()
-	f := newFamily(t, "1s")
+	f := newFamily(t, "8s") // Long enough for "two" to get through a busy machine.
 	old := f.start()
 	f.ready()
 	v, err := dial(f.web)
@@ -102,12 +118,18 @@ func TestStreamStays(t *testing.T) {
 	f.gone()
 }
 
-// counted checks that the metrics have a line.
+// counted waits until the metrics have a line.
 func (f *family) counted(line string) {
 	f.t.Helper()
-	_, body, err := rig.Get(f.admin, "/metrics")
-	if err != nil || !strings.Contains(body, "\n"+line+"\n") {
-		f.t.Errorf("no %s: %v\n%s", line, err, body)
+	err := rig.Eventually(func() error {
+		_, body, err := rig.Get(f.admin, "/metrics")
+		if err == nil && !strings.Contains(body, "\n"+line+"\n") {
+			err = fmt.Errorf("no %s:\n%s", line, body)
+		}
+		return err
+	})
+	if err != nil {
+		f.t.Error(err)
 	}
 }
 
