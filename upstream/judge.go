@@ -178,11 +178,7 @@ func (u *Upstream) newBreaker(endpoint string) *breaker.Breaker {
 func (u *Upstream) newOutliers() *outlier.Set {
 	c := *u.config.Ejection
 	c.OnChange = func(change outlier.Change) {
-		for _, e := range u.Endpoints() {
-			if e.member == change.Member {
-				u.Mark(e, Ejected, change.Out)
-			}
-		}
+		u.markEjected(change.Member)
 		if change.Out {
 			u.wakeOutliers()
 			u.metrics.Ejected(change.Reason.String())
@@ -193,6 +189,18 @@ func (u *Upstream) newOutliers() *outlier.Set {
 		u.logger.Info("endpoint back", "endpoint", change.Member.Name(), "reason", change.Reason.String())
 	}
 	return outlier.NewSet(c)
+}
+
+// markEjected marks the endpoint of a member as that is now: changes may be told in another order than
+// they came in, and while the endpoint is about to be used.
+func (u *Upstream) markEjected(m *outlier.Member) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, e := range u.Endpoints() {
+		if e.member == m {
+			u.mark(e, Ejected, m.Out())
+		}
+	}
 }
 
 // wakeOutliers says that somebody has been ejected.

@@ -319,6 +319,11 @@ func (u *Upstream) SetEndpoints(list []EndpointConfig) (added, removed []string)
 func (u *Upstream) Mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	return u.mark(e, with, ill)
+}
+
+// mark is Mark with the lock held.
+func (u *Upstream) mark(e *Endpoint, with Illness, ill bool) (changed bool) {
 	before := e.ill.Load()
 	after := before &^ uint32(with)
 	if ill {

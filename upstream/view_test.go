@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -77,6 +78,58 @@ func TestEjectionIsTold(t *testing.T) {
 	u.Mark(ill, Unhealthy, true)
 	if h := ill.Health(message.Clock()); h.State != "unhealthy" || strings.Join(h.Illnesses, " ") != "unhealthy ejected" {
 		t.Errorf("with both illnesses: %+v", h)
+	}
+}
+
+// TestLateNewsOfAnEjection comes when the endpoint is back already: nobody would let it in again.
+func TestLateNewsOfAnEjection(t *testing.T) {
+	t.Parallel()
+	c := to("192.0.2.1:80", "192.0.2.2:80")
+	c.Ejection = &outlier.Config{Consecutive: 1, Base: time.Hour}
+	u, _ := newUpstream(t, c)
+	e := u.Endpoints()[0]
+	tell := u.outliers.Config().OnChange
+	e.member.Record(message.Clock(), true, 0)
+	u.outliers.Readmit(e.member, message.Clock())
+	tell(outlier.Change{Member: e.member, Out: true, Reason: outlier.Consecutive})
+	if e.State() != "healthy" {
+		t.Errorf("it is %s, and its member is out: %v", e.State(), e.member.Out())
+	}
+	e.member.Record(message.Clock(), true, 0)
+	tell(outlier.Change{Member: e.member, Reason: outlier.Consecutive}) // The same the other way round.
+	if e.State() != "ejected" {
+		t.Errorf("it is %s, and its member is out: %v", e.State(), e.member.Out())
+	}
+}
+
+// TestReturnWhileEndpointsAreReplaced: the news finds the endpoint that is about to be used.
+func TestReturnWhileEndpointsAreReplaced(t *testing.T) {
+	t.Parallel()
+	c := to("192.0.2.1:80", "192.0.2.2:80")
+	c.Ejection = &outlier.Config{Consecutive: 1, Base: time.Hour}
+	u, _ := newUpstream(t, c)
+	first := u.Endpoints()[0]
+	first.member.Record(message.Clock(), true, 0)
+
+	u.mu.Lock() // What SetEndpoints does, and what can come between.
+	e := newEndpoint(u, EndpointConfig{Address: first.address, Weight: 2})
+	u.continueAs(e, heritage{first.identity(): first}, message.Clock())
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		u.outliers.Readmit(e.member, message.Clock())
+	}()
+	for e.member.Out() {
+		runtime.Gosched()
+	}
+	for range 100 {
+		runtime.Gosched()
+	}
+	u.use([]*Endpoint{e, u.Endpoints()[1]})
+	u.mu.Unlock()
+	<-told
+	if e.State() != "healthy" {
+		t.Errorf("it is %s, and its member is out: %v", e.State(), e.member.Out())
 	}
 }
 
