@@ -192,3 +192,32 @@ func TestHandoverOfHTTP3Fails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A configuration may change just when this process has taken over.
+func TestBeginDuringAChange(t *testing.T) {
+	t.Parallel()
+	r, at := newRig(t), free(t)
+	with := both("a", at)
+	without := with
+	without.Protocols = with.Protocols[:2]
+	r.apply(without)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				r.Begin()
+			}
+		}
+	}()
+	r.apply(with)
+	r.apply(without)
+	close(stop)
+	<-stopped
+	if n := len(r.Held()); n != 1 {
+		t.Errorf("%d sockets", n)
+	}
+}

@@ -47,7 +47,7 @@ type Metrics interface {
 }
 
 // Set is all listeners of a process. Its methods are called by one goroutine at a
-// time, the one that loads configurations; Status by any.
+// time, the one that loads configurations; Status and Begin by any.
 type Set struct {
 	handler message.Handler
 	metrics func(listener string) Metrics
@@ -145,14 +145,21 @@ func (c *Change) commitPackets() {
 				c.set.logger.Error("h3 is not spoken", "listener", c.update[i].Name, "error", err)
 				continue
 			}
-			s.udp = p
+			c.set.replacePackets(s, p)
 		} else if s.udp != nil && !c.update[i].has(HTTP3) {
 			s.udp.stop()
-			s.udp = nil
+			c.set.replacePackets(s, nil)
 			l.h3.Drain()
 		}
 		l.announce(c.update[i].has(HTTP3))
 	}
+}
+
+// replacePackets changes the UDP socket beside a socket. Begin may look at the same time.
+func (s *Set) replacePackets(beside *socket, p *packets) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	beside.udp = p
 }
 
 // loadCertificates reads what the listeners need for TLS. A listener keeps its store, and
