@@ -30,7 +30,7 @@ func (u *Upstream) again(x *message.Exchange, req *message.Request, resp *messag
 	if elsewhere {
 		wait = 0
 	}
-	if !ok {
+	if !ok || x.Patience(wait) < wait { // There is no time for it: what came is passed on at once.
 		return false, nil
 	}
 	if !u.afford(&t, elsewhere) {

@@ -94,6 +94,20 @@ func TestRetryAfter(t *testing.T) {
 }
 
 // TestGoneDuringBackoff is a client that leaves while a further try is waited for.
+// TestNoPauseBeyondTheDeadline passes an answer on in place of a pause that is longer than the request may take.
+func TestNoPauseBeyondTheDeadline(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, failing(100, "Retry-After: 3600\r\n"))
+	c := to(o.address)
+	c.Retry = again(1, "503")
+	c.Retry.Backoff.AfterCap = 2 * time.Hour
+	c.RequestTimeout = time.Minute
+	u, n := newUpstream(t, c)
+	if status, _, err := ask(u, exchange(&wire{}, "GET", nil)); status != 503 || err != nil || n.retried.Load() != 0 {
+		t.Errorf("%d, %v, %d further tries", status, err, n.retried.Load())
+	}
+}
+
 func TestGoneDuringBackoff(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, failing(100, "Retry-After: 3600\r\n"))
