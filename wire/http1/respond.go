@@ -224,15 +224,25 @@ func (c *serverConn) finishBody(body message.Body, out []byte, plan bodyPlan, le
 	return c.flush(out, nil)
 }
 
+// writePart is how much a client has to take in the time of one write. A body in memory may be so
+// long that one who reads all the time would be too late for it.
+const writePart = 64 << 10
+
 // flush writes; a client that does not read for too long is given up.
 func (c *serverConn) flush(a, b []byte) error {
 	c.started = true
 	if c.lent && !c.answering.Load() {
 		c.answering.Store(true)
 	}
-	c.stream.sock.allowWrite(clock(), c.limits.WriteTimeout)
-	n, err := c.stream.sock.write(a, b)
-	c.bytesOut += int64(n)
+	err := error(nil)
+	for first := true; err == nil && (first || len(b) > 0); first = false {
+		part := b[:min(len(b), writePart)]
+		n := 0
+		c.stream.sock.allowWrite(clock(), c.limits.WriteTimeout)
+		n, err = c.stream.sock.write(a, part)
+		c.bytesOut += int64(n)
+		a, b = nil, b[len(part):]
+	}
 	switch {
 	case err == nil:
 		return nil

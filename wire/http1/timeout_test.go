@@ -209,6 +209,27 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
+// A client that goes on reading has its time for each part of a body that is in memory.
+func TestWriteTimeoutIsNotOfAWholeBody(t *testing.T) {
+	t.Parallel()
+	const size = 1 << 20
+	inBubble(t, timeLimits, handlerFunc(func(x *message.Exchange) { _ = say(x, 200, strings.Repeat("x", size)) }), func(t *testing.T, c *slowClient, _ *Server) {
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		got, room := 0, make([]byte, 8<<10)
+		for {
+			n, err := c.nc.Read(room)
+			got += n
+			if err != nil {
+				break
+			}
+			time.Sleep(time.Second)
+		}
+		if got < size || time.Since(c.start) < 2*timeLimits.WriteTimeout {
+			t.Errorf("%d bytes in %v", got, time.Since(c.start))
+		}
+	})
+}
+
 func TestDrainEndsIdleConnections(t *testing.T) {
 	t.Parallel()
 	inBubble(t, timeLimits, hello, func(t *testing.T, c *slowClient, s *Server) {
