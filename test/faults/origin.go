@@ -157,7 +157,13 @@ func (o *Origin) Up() error {
 	if o.server != nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", o.Address)
+	// A child that is being started holds copies of all sockets until it is a process of its own: nobody can
+	// listen here again before.
+	var l net.Listener
+	err := rig.Eventually(func() (err error) {
+		l, err = net.Listen("tcp", o.Address)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func overload(settings string) func(Pace) (Report, error) {
 			if quiet.Failed > 0 {
 				return r, fmt.Errorf("faults: measuring the capacity: %d failed: %v", quiet.Failed, quiet.Answers)
 			}
-			over := c.limited.Load.Run(context.Background(), int(3*full.Goodput()), p.Step)
+			over := c.limited.Load.Run(context.Background(), max(int(3*full.Goodput()), 1), p.Step)
 			c.limited.rest()
 			good = append(good, over.Goodput()/full.Goodput())
 			slow = append(slow, float64(over.Quantile(0.99))/float64(quiet.Quantile(0.99)))

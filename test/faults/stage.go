@@ -22,8 +22,8 @@ type Stage struct {
 	dir     string
 }
 
-// patience is how long a client waits for an answer.
-const patience = 5 * time.Second
+// patience is how long a client waits for an answer: longer than a busy machine stands still.
+const patience = 20 * time.Second
 
 // NewStage starts origins and a gateway whose upstream has settings: lines of YAML
 // without indentation. workers is how many requests an origin does at one time.
