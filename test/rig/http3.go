@@ -64,7 +64,7 @@ func dialHTTP3(to, from string) (Peer, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	settings := &tls.Config{ServerName: "example.com", NextProtos: []string{"h3"}, InsecureSkipVerify: true}
-	conn, err := quic.Dial(ctx, socket, address, settings, &quic.Config{MaxIdleTimeout: 6 * Patience})
+	conn, err := quic.Dial(ctx, socket, address, settings, &quic.Config{MaxIdleTimeout: 6 * Patience, HandshakeIdleTimeout: Patience})
 	if err != nil {
 		_ = socket.Close()
 		return nil, fmt.Errorf("the handshake: %w", err)

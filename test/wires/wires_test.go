@@ -69,6 +69,7 @@ func overQUIC(address string) http.RoundTripper {
 		DisableCompression: true,
 		TLSClientConfig:    &tls.Config{InsecureSkipVerify: true},
 		Dial: func(ctx context.Context, _ string, secure *tls.Config, config *quic.Config) (*quic.Conn, error) {
+			config.HandshakeIdleTimeout = rig.Patience
 			return quic.DialAddrEarly(ctx, address, secure, config)
 		},
 	}
