@@ -299,7 +299,7 @@ func (c *serverConn) readHead() (head headText, problem *message.Problem, ok boo
 		if end == len(crlf) && !skipped {
 			// Some clients send an empty line behind a body (RFC 9112 §2.2). One is
 			// dropped; with it alone no request has begun.
-			skipped = true
+			skipped, exact = true, false
 			c.stream.r += end
 			scan.reset()
 			if c.stream.buffered() == 0 && !c.awaitRequest(clock()) {

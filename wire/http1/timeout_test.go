@@ -116,6 +116,18 @@ func TestHeadTimeout(t *testing.T) {
 			t.Errorf("%q after %v", got, after)
 		}
 	})
+	// Nor does it buy time for that one, in however many pieces it comes.
+	inBubble(t, timeLimits, hello, func(t *testing.T, c *slowClient, _ *Server) {
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		c.readAnswer(t)
+		c.send("\r")
+		c.send("\n")
+		c.start = time.Now()
+		c.send("GET / HTTP")
+		if got, after := c.end(); !strings.HasPrefix(got, "HTTP/1.1 408 ") || after != 10*time.Second {
+			t.Errorf("%q after %v", got, after)
+		}
+	})
 }
 
 func TestBodyTimeout(t *testing.T) {
