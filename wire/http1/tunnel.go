@@ -179,10 +179,7 @@ func (e *clientEnd) CloseWrite() error {
 		return err
 	}
 	e.halfClosed.Store(true)
-	_ = e.conn.stream.sock.nc.SetReadDeadline(time.Now().Add(e.conn.limits.IdleTimeout))
-	if e.asked.Load() {
-		e.conn.stream.sock.interruptRead()
-	}
+	e.Wake() // The deadline belongs to Next: it may be just now that of a read that must not wait.
 	return nil
 }
 

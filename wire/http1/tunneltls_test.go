@@ -10,10 +10,13 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/tunnel"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -99,3 +102,65 @@ func TestTunnelOverTLS(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 }
+
+// oneByteRecord is a connection under TLS with one record of one byte. It runs between when the deadline is
+// moved so that nothing else is waited for.
+type oneByteRecord struct {
+	cutConn
+	between  func()
+	deadline time.Time
+	held     bool // a read would have waited
+}
+
+func (c *oneByteRecord) Read(p []byte) (int, error) {
+	if c.deadline.Equal(past) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n, err := c.cutConn.Read(p)
+	if err == io.EOF { // There is nothing yet.
+		c.held, err = true, os.ErrDeadlineExceeded
+	}
+	return n, err
+}
+
+func (c *oneByteRecord) SetReadDeadline(at time.Time) error {
+	c.deadline = at
+	if between := c.between; between != nil && at.Equal(past) {
+		c.between = nil
+		between()
+	}
+	return nil
+}
+
+func (c *oneByteRecord) CloseWrite() error { return nil }
+
+// The origin ends while a record of one byte is read: the byte is passed on at once, and from then on the client
+// has the idle timeout.
+func TestCloseWriteWhileOneByteIsRead(t *testing.T) {
+	t.Parallel()
+	nc := &oneByteRecord{cutConn: *cut("x", nil)}
+	limits := Limits{IdleTimeout: time.Hour}.withDefaults()
+	e := &clientEnd{conn: &serverConn{limits: &limits}}
+	s := &e.conn.stream.sock
+	s.nc, s.tcp = nc, tcpBelow{}
+	nc.between = func() {
+		if err := e.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+	}
+	if p, err := e.Next(); string(p) != "x" || err != nil || nc.held {
+		t.Fatalf("%q, %v; held %v", p, err, nc.held)
+	}
+	if _, err := e.Next(); err != tunnel.ErrWoken || nc.held {
+		t.Fatalf("%v; held %v", err, nc.held)
+	}
+	if _, err := e.Next(); !isTimeout(err) || !nc.held {
+		t.Fatalf("%v; held %v", err, nc.held)
+	}
+	if left := time.Until(nc.deadline); left < 30*time.Minute || left > 90*time.Minute {
+		t.Errorf("the client has %v", left)
+	}
+}
+
+// tcpBelow says that there is TCP below TLS.
+type tcpBelow struct{ syscall.RawConn }
