@@ -181,22 +181,30 @@ func (f *fallback) prepare(x *message.Exchange, deadline time.Time) {
 }
 
 // keepBody reads a body that is short enough to be kept, where it may have to be sent again.
-// One whose length is not known is not waited for.
+// One whose length is not known is not waited for: it is kept where all of it is there, as it is
+// of most calls of gRPC.
 func (f *fallback) keepBody(x *message.Exchange) error {
 	req := &x.Request
-	if f.body == 0 || req.Body == nil || !f.repeatable(req.Method) {
+	if f.body == 0 || req.Body == nil || !f.repeats(req) {
 		return nil
 	}
-	if n := req.Body.Length(); n < 0 || n > f.body {
+	n := req.Body.Length()
+	if n > f.body {
 		return nil
 	}
-	_, err := req.ReadBody(f.body)
-	if err == nil {
-		return nil
+	var err error
+	if n < 0 {
+		err = req.HoldComplete(f.body)
+	} else {
+		_, err = req.ReadBody(f.body)
 	}
-	var problem *message.Problem
-	if errors.As(err, &problem) {
-		return problem
+	if err != nil {
+		return message.BodyProblem(err)
 	}
-	return message.BadRequestBody.WithDetail(err.Error())
+	return nil
+}
+
+// repeats says whether a request may go to another origin when one has seen it.
+func (f *fallback) repeats(req *message.Request) bool {
+	return f.repeatable(req.Method) || f.on.answers.HasGRPC() && message.IsGRPC(req)
 }

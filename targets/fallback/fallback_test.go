@@ -166,6 +166,11 @@ func (s *stream) Trailer() *message.Header { return nil }
 func (s *stream) Close() error             { s.closed = true; return nil }
 func (s *stream) Ready() bool              { return true }
 
+// present is a stream all of which is there, as the message of a call is.
+type present struct{ stream }
+
+func (p *present) Complete() int64 { return int64(len(p.text)) }
+
 const simple = "{ upstream: a, to: { upstream: b } }"
 
 func TestEachFailure(t *testing.T) {
@@ -272,6 +277,11 @@ func TestSafety(t *testing.T) {
 		"POST with a body, vouched for": {"POST", "methods: POST, ", &stream{text: long, length: 10}, breaks(message.UpstreamClosed), 1, 0, long},
 		"POST in memory":                {"POST", "", message.NewBytes([]byte(long)), answers(503), 0, 1, ""},
 		"gRPC":                          {"POST", "on: ['grpc:unavailable'], ", message.NewBytes([]byte(long)), answers(200, "Grpc-Status", "14"), 1, 0, long},
+		"gRPC that is there":            {"POST", "on: ['grpc:unavailable'], ", &present{stream{text: long, length: -1}}, answers(200, "Grpc-Status", "14"), 1, 0, long},
+		"gRPC that is long":             {"POST", "body: 9B, on: ['grpc:unavailable'], ", &present{stream{text: long, length: -1}}, answers(200, "Grpc-Status", "14"), 0, 1, ""},
+		"gRPC, of which none is named":  {"POST", "", &present{stream{text: long, length: -1}}, answers(503), 0, 1, ""},
+		"POST that is there":            {"POST", "on: ['grpc:unavailable', '503'], ", &present{stream{text: long, length: -1}}, answers(503), 0, 1, ""},
+		"PUT that is there":             {"PUT", "", &present{stream{text: long, length: -1}}, answers(503), 1, 0, long},
 		"gRPC without a whole request":  {"POST", "on: ['grpc:unavailable'], ", &stream{text: long, length: -1}, answers(200, "Grpc-Status", "14"), 0, 1, ""},
 	} {
 		got := ""
@@ -290,6 +300,9 @@ func TestSafety(t *testing.T) {
 		h := handler(t, "{ upstream: a, "+test.more+"to: [{ upstream: b }, { fixed: f }] }", counters{}, a, b)
 		x := arrived(test.method, &wire{})
 		x.Request.Body = test.body
+		if strings.HasPrefix(name, "gRPC") {
+			x.Request.Header.Set("Content-Type", "application/grpc")
+		}
 		if err := h.Serve(x); err != nil || x.Response.Status != 200 {
 			t.Errorf("%s: %v, status %d", name, err, x.Response.Status)
 		}

@@ -100,6 +100,19 @@ func (t *tee) Ready() bool {
 	return ok && r.Ready()
 }
 
+// Complete implements message.Complete. Whoever was told a length does not ask for the end.
+func (t *tee) Complete() int64 {
+	body, ok := t.Body.(message.Complete)
+	if !ok {
+		return -1
+	}
+	length := body.Complete()
+	if length >= 0 {
+		t.length = length
+	}
+	return length
+}
+
 // run is the goroutine of a copy.
 func (c *copied) run() {
 	m := c.mirror

@@ -192,6 +192,44 @@ func (p *pieces) Trailer() *message.Header { return nil }
 func (p *pieces) Close() error             { p.closed = true; return nil }
 func (p *pieces) Ready() bool              { return true }
 
+// present is a body of unknown length all of which is there, as the message of a call is.
+type present struct{ pieces }
+
+func (p *present) Complete() int64 { return int64(len(strings.Join(p.list, ""))) }
+
+// A target that keeps what is there of a request, to send it again, reads it as a whole and
+// does not ask for its end.
+func TestCopyOfWhatIsThere(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]message.Body{
+		"one piece":  &present{pieces{[]string{"hello"}, -1, io.EOF, false}},
+		"two pieces": &present{pieces{[]string{"he", "llo"}, -1, io.EOF, false}},
+		"nothing":    &present{pieces{nil, -1, io.EOF, false}},
+	} {
+		want := strings.Join(body.(*present).list, "")
+		copies := make(chan seen, 1)
+		r := newRig(t, "", func(x *message.Exchange) error {
+			if err := x.Request.HoldComplete(10); err != nil {
+				return err
+			}
+			if !x.Request.Rewind() {
+				t.Errorf("%s: it cannot be sent again", name)
+			}
+			x.Response.Status = 200
+			return nil
+		}, tells(copies, 200, "b"))
+		if err := r.serve(arrived("POST", body)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		r.end()
+		if text := r.text(); text != "requests answered" {
+			t.Errorf("%s: counted %s", name, text)
+		} else if got := <-copies; got.body != want {
+			t.Errorf("%s: the copy has %q", name, got.body)
+		}
+	}
+}
+
 func TestCopy(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
