@@ -246,9 +246,10 @@ func end(child *exec.Cmd) {
 	}
 }
 
-// close ends a hand-over that is under way, and begins no other. The conversation with
-// the process before ends with this process, after it has said why.
-func (h *handover) close(handed bool) {
+// close ends a hand-over that is under way, and begins no other. It says whether another
+// process has taken over, which may have come at the same moment as the signal to end. The
+// conversation with the process before ends with this process, after it has said why.
+func (h *handover) close(handed bool) bool {
 	h.ended.Store(true)
 	h.busy.Store(true)
 	h.mu.Lock()
@@ -259,11 +260,17 @@ func (h *handover) close(handed bool) {
 	if h.door != nil {
 		_ = h.door.Close()
 		_ = os.Remove(h.temporary())
-		if h.entered && !handed {
-			_ = os.Remove(h.path)
-		}
 	}
 	h.waiting.Wait()
+	select {
+	case <-h.done:
+		handed = true
+	default:
+	}
+	if h.entered && !handed { // Otherwise the door at the path is the new process's.
+		_ = os.Remove(h.path)
+	}
+	return handed
 }
 
 // startSuccessor starts this program again, with one end of a conversation.

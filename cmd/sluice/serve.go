@@ -80,7 +80,7 @@ func serve(path, handoverPath string) error {
 			handed = g.attend(signals, source, h)
 		}
 	}
-	h.close(handed)
+	handed = h.close(handed)
 	stop()
 	<-watching
 	if handed {
