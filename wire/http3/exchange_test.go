@@ -1,8 +1,6 @@
 package http3
 
 import (
-	"context"
-	"crypto/tls"
 	"io"
 	"strings"
 	"sync/atomic"
@@ -362,57 +360,4 @@ func TestTimeouts(t *testing.T) {
 			t.Error(got)
 		}
 	})
-}
-
-// A request that came before the handshake was complete is told to the origin, or waits.
-func TestEarlyData(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, Limits{}, handler(func(x *message.Exchange) {
-		x.Response.Status = 200
-		if x.Request.Header.Count("early-data") == 1 {
-			x.Response.Header.Append("x-early", x.Request.Header.Get("early-data"))
-		}
-		_ = x.Wire().Respond(x)
-	}))
-	secure := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{Protocol}, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
-	dial := func() *peer {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		conn, err := quic.DialAddrEarly(ctx, r.address, secure, &quic.Config{Allow0RTT: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &peer{t, conn}
-		p.uni("\x00" + frame(frameSettings, ""))
-		return p
-	}
-	early := 0
-	for _, c := range []struct{ head, want string }{
-		{get("/"), ""}, {get("/"), "1"}, {get("/", "early-data: 1"), "1"}, {post("/"), ""},
-		{headers(":method: OPTIONS", ":scheme: https", ":authority: a.example.com", ":path: /"), "1"},
-		{headers(":method: DELETE", ":scheme: https", ":authority: a.example.com", ":path: /"), ""},
-	} {
-		p := dial()
-		s := p.request(c.head, true)
-		a := receive(s)
-		<-p.HandshakeComplete()
-		if a.String() != "200" {
-			t.Error(a)
-		}
-		// The server may have read the request after the end of the handshake; then there is nothing to tell.
-		switch field(a, "x-early") {
-		case "1":
-			early++
-			if c.want == "" {
-				t.Errorf("%q was served early", c.head)
-			}
-		case "":
-		default:
-			t.Error(a.fields)
-		}
-		_ = p.CloseWithError(0x100, "")
-	}
-	if n := r.server.Counters.Early.Value(); early == 0 || n == 0 {
-		t.Errorf("%d requests were served early, %d counted", early, n)
-	}
 }
