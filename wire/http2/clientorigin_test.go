@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -394,5 +396,49 @@ func TestEarlyAnswerThatEndsTheUpload(t *testing.T) {
 	x.Response.CloseBody()
 	if w.stopped.Load() || w.lent.Load() != 0 || o.conn.Streams() != 0 {
 		t.Errorf("stopped %v, lent %d, %d streams", w.stopped.Load(), w.lent.Load(), o.conn.Streams())
+	}
+}
+
+// One direction of a tunnel may end it while the other one still passes on what it has read: nobody else
+// may write into that.
+func TestClosedTunnelKeepsWhatWasRead(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{})
+	const times = 20
+	go func() {
+		o.begin(settingConnect, 1)
+		for range times {
+			id := o.request()
+			o.send(frame(frameHeaders, flagEndHeaders, id, field(":status", "200")), dataFrame(id, false, "hello"))
+		}
+	}()
+	for range times {
+		x := ask(new(quietWire), "GET", "/", nil)
+		x.Request.Upgrade = "websocket"
+		if f := o.conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+			t.Fatal(f)
+		}
+		tunnel := x.Response.Tunnel
+		view, err := tunnel.Next()
+		if string(view) != "hello" || err != nil {
+			t.Fatalf("%q %v", view, err)
+		}
+		var closed sync.WaitGroup
+		closed.Go(func() {
+			_ = tunnel.Close()
+			var other inflow
+			other.put([]byte("other"))
+			other.drop()
+		})
+		for range 100 {
+			if string(view) != "hello" {
+				break
+			}
+			runtime.Gosched()
+		}
+		closed.Wait()
+		if string(view) != "hello" {
+			t.Errorf("it became %q", view)
+		}
 	}
 }

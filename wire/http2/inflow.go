@@ -91,6 +91,19 @@ func (f *inflow) take() []byte {
 	return nil
 }
 
+// abandon gives up what is there where the last view may still be in use: nobody else gets its memory.
+func (f *inflow) abandon() (n int64) {
+	c := f.first
+	if f.viewed == 0 || c == nil {
+		return f.drop()
+	}
+	n = int64(c.w - c.r)
+	if f.first = c.next; f.first == nil {
+		f.last = nil
+	}
+	return n + f.drop()
+}
+
 // drop gives up what is there and says how many bytes that were; the last view must not
 // be in use any more.
 func (f *inflow) drop() (n int64) {

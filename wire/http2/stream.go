@@ -407,7 +407,11 @@ func (s *stream) detach() {
 	l := s.link
 	s.leaveQueue()
 	s.uncount()
-	l.credit(s.in.drop())
+	if s.tunnelled() { // One of its two goroutines may still pass on what it has read.
+		l.credit(s.in.abandon())
+	} else {
+		l.credit(s.in.drop())
+	}
 	delete(l.streams, s.id)
 	l.ended.add(s.id, s.resetByUs)
 }
