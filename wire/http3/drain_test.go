@@ -53,6 +53,7 @@ func TestDrain(t *testing.T) {
 		}
 		echo(x)
 	}))
+	look := r.hold()
 	p := r.dial()
 	told := p.goAways()
 	waiting := p.request(get("/wait"), true)
@@ -64,6 +65,7 @@ func TestDrain(t *testing.T) {
 	if a := receive(p.request(get("/"), true)); a.String() != "200" {
 		t.Errorf("between the steps: %s", a)
 	}
+	look(clock() + int64(time.Second)) // As long as DrainTimeout.
 	if id := <-told; id != 8 {
 		t.Errorf("the second step names %d", id)
 	}
@@ -74,7 +76,7 @@ func TestDrain(t *testing.T) {
 	if a := receive(waiting); a.String() != "200" {
 		t.Errorf("what was under way: %s", a)
 	}
-	if got := p.closed(); got != "closed 0x100" {
+	if got := p.closedBy(func() { look(clock() + int64(time.Second)) }); got != "closed 0x100" {
 		t.Error(got)
 	}
 	if n := r.server.Counters.Rejected.Value(); n != 1 {
@@ -86,12 +88,13 @@ func TestDrain(t *testing.T) {
 func TestDrainBefore(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, Limits{}, handler(echo))
+	look := r.hold()
 	r.server.Drain()
 	p := r.dial()
 	if id := <-p.goAways(); id != maxStreamID {
 		t.Error(id)
 	}
-	if got := p.closed(); got != "closed 0x100" {
+	if got := p.closedBy(func() { look(clock() + int64(time.Second)) }); got != "closed 0x100" {
 		t.Error(got)
 	}
 	r.server.Resume()

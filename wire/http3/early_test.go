@@ -62,10 +62,10 @@ func (r *rig) gated(cache tls.ClientSessionCache, resumes bool) (p *peer, open f
 		open()
 		_, _ = transport.Close(), socket.Close()
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), ample)
 	defer cancel()
 	secure := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{Protocol}, ClientSessionCache: cache}
-	conn, err := transport.DialEarly(ctx, server, secure, &quic.Config{Allow0RTT: true, HandshakeIdleTimeout: time.Minute})
+	conn, err := transport.DialEarly(ctx, server, secure, &quic.Config{Allow0RTT: true, HandshakeIdleTimeout: ample})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func (r *rig) gated(cache tls.ClientSessionCache, resumes bool) (p *peer, open f
 // awaitRead waits until the server has read n bytes of a request, and some time in which it might serve it.
 func (r *rig) awaitRead(n int) {
 	r.t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(ample); ; time.Sleep(5 * time.Millisecond) {
 		all := int64(0)
 		r.server.patrol.each(func(c *serverConn) {
 			c.mu.Lock()
@@ -101,7 +101,7 @@ func TestEarlyData(t *testing.T) {
 	t.Parallel()
 	var shut atomic.Bool // the handshake cannot be complete
 	served := make(chan bool, 10)
-	r := newRig(t, Limits{HandshakeTimeout: time.Minute}, handler(func(x *message.Exchange) {
+	r := newRig(t, Limits{}, handler(func(x *message.Exchange) {
 		served <- shut.Load()
 		x.Response.Status = 200
 		if x.Request.Header.Count("early-data") == 1 {
@@ -125,7 +125,7 @@ func TestEarlyData(t *testing.T) {
 			} else {
 				select {
 				case <-served:
-				case <-time.After(time.Minute):
+				case <-time.After(ample):
 					t.Fatalf("%q waits for the handshake", c.head)
 				}
 			}

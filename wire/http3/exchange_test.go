@@ -243,7 +243,7 @@ func TestClientGone(t *testing.T) {
 				close(began)
 				select {
 				case <-c:
-				case <-time.After(10 * time.Second):
+				case <-time.After(ample):
 				}
 				x.Wire().Arrived()
 				gone <- x.Wire().Gone()
@@ -356,7 +356,12 @@ func TestTimeouts(t *testing.T) {
 	t.Run("a connection", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t, Limits{IdleTimeout: short}, handler(echo))
-		if got := r.dial().closed(); got != "closed 0x100" {
+		look := r.hold()
+		p := r.dial()
+		if a := receive(p.request(get("/"), true)); a.String() != "200" {
+			t.Error(a)
+		}
+		if got := p.closedBy(func() { look(clock()) }); got != "closed 0x100" {
 			t.Error(got)
 		}
 	})

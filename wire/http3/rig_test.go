@@ -22,6 +22,9 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 )
 
+// ample is how long a machine that has much to do may take for what must happen.
+const ample = time.Minute
+
 // handler is a function as message.Handler.
 type handler func(x *message.Exchange)
 
@@ -58,6 +61,7 @@ func newRig(t testing.TB, limits Limits, h message.Handler) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	setDefault(&limits.HandshakeTimeout, ample)
 	r := &rig{t: t, server: NewServer("test", limits, h), transport: &quic.Transport{Conn: conn}, address: conn.LocalAddr().String()}
 	early, err := r.transport.ListenEarly(&tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{Protocol}}, r.server.Config())
 	if err != nil {
@@ -86,6 +90,34 @@ func newRig(t testing.TB, limits Limits, h message.Handler) *rig {
 	return r
 }
 
+// hold keeps the patrol from walking: it comes to the connections when look is called, and takes the
+// time that it is told.
+func (r *rig) hold() (look func(now int64)) {
+	p := &r.server.patrol
+	nobody := new(serverConn)
+	p.mu.Lock()
+	p.conns, p.stop = map[*serverConn]struct{}{nobody: {}}, make(chan struct{})
+	p.mu.Unlock()
+	r.t.Cleanup(func() {
+		p.mu.Lock()
+		delete(p.conns, nobody)
+		p.mu.Unlock()
+	})
+	return func(now int64) { p.each(func(c *serverConn) { c.look(now) }) }
+}
+
+// closedBy calls look until the connection has ended.
+func (p *peer) closedBy(look func()) string {
+	for end := time.Now().Add(ample); time.Now().Before(end); look() {
+		select {
+		case <-p.Context().Done():
+			return p.closed()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	return "open"
+}
+
 // peer is a client that sends what it likes.
 type peer struct {
 	t testing.TB
@@ -95,9 +127,9 @@ type peer struct {
 // bare connects and says nothing.
 func (r *rig) bare() *peer {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), ample)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, r.address, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{Protocol}}, nil)
+	conn, err := quic.DialAddr(ctx, r.address, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{Protocol}}, &quic.Config{HandshakeIdleTimeout: ample})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -115,13 +147,13 @@ func (r *rig) dial() *peer {
 // uni opens a stream and sends something on it.
 func (p *peer) uni(data string) *quic.SendStream {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), ample)
 	defer cancel()
 	s, err := p.OpenUniStreamSync(ctx)
 	if err == nil {
 		_, err = s.Write([]byte(data))
 	}
-	if err != nil && p.Context().Err() == nil {
+	if err != nil && p.closed() == "open" { // A stream may know of the end before its connection says so.
 		p.t.Fatal(err)
 	}
 	return s
@@ -130,7 +162,7 @@ func (p *peer) uni(data string) *quic.SendStream {
 // request opens a stream and sends something on it.
 func (p *peer) request(data string, end bool) *quic.Stream {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), ample)
 	defer cancel()
 	s, err := p.OpenStreamSync(ctx)
 	if err != nil {
@@ -142,7 +174,7 @@ func (p *peer) request(data string, end bool) *quic.Stream {
 	if end {
 		_ = s.Close()
 	}
-	_ = s.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = s.SetReadDeadline(time.Now().Add(ample))
 	return s
 }
 
@@ -293,7 +325,7 @@ func (p *peer) closed() string {
 	select {
 	case <-p.Context().Done():
 		return ending(context.Cause(p.Context()))
-	case <-time.After(10 * time.Second):
+	case <-time.After(ample):
 		return "open"
 	}
 }

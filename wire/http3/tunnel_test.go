@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -130,6 +131,7 @@ func TestTunnelAndDrain(t *testing.T) {
 	t.Parallel()
 	m := newMirror()
 	r := newRig(t, Limits{}, switching(m, ""))
+	look := r.hold()
 	p := r.dial()
 	s := p.request(webSocket(), false)
 	if _, err := s.Read(make([]byte, 1)); err != nil {
@@ -140,7 +142,7 @@ func TestTunnelAndDrain(t *testing.T) {
 	if !strings.Contains(string(rest), "\x88\x02\x03\xe9") { // Close, 1001.
 		t.Errorf("%q", rest)
 	}
-	if got := p.closed(); got != "closed 0x100" {
+	if got := p.closedBy(func() { look(clock() + int64(time.Second)) }); got != "closed 0x100" {
 		t.Error(got)
 	}
 }
