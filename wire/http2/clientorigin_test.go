@@ -442,3 +442,31 @@ func TestClosedTunnelKeepsWhatWasRead(t *testing.T) {
 		}
 	}
 }
+
+// A tunnel waits for the origin's settings, but not when they can come no more.
+func TestTunnelOfAnOriginThatLeaves(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{ResponseTimeout: time.Hour})
+	x := ask(new(quietWire), "GET", "/", nil)
+	x.Request.Upgrade = "websocket"
+	failed := make(chan *Failure, 1)
+	go func() { failed <- o.conn.RoundTrip(x, &x.Request, &x.Response) }()
+	if _, err := io.ReadFull(o.r, make([]byte, len(preface))); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is written any more that would wake who waits.
+	eventually(t, "the greeting is not sent", func() bool {
+		o.conn.link.mu.Lock()
+		defer o.conn.link.mu.Unlock()
+		return !o.conn.link.writer.running
+	})
+	_ = o.nc.(*net.TCPConn).CloseWrite()
+	select {
+	case f := <-failed:
+		if f == nil || !errors.Is(f, message.UpstreamClosed) || f.Sent || !f.Refused {
+			t.Errorf("%+v", f)
+		}
+	case <-time.After(testPatience):
+		t.Error("it waits for ever")
+	}
+}

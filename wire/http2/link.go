@@ -396,6 +396,7 @@ func (l *link) finish(f *fault) {
 		l.ticker.Stop()
 	}
 	failed := l.writer.err != nil
+	l.changed.Broadcast() // Who waits for the peer's settings need not wait any more.
 	l.mu.Unlock()
 	if polite && !failed {
 		l.linger()
