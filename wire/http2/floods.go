@@ -42,7 +42,7 @@ func (f Flood) String() string { return floodNames[f] }
 type Floods struct {
 	Resets        int // default 200; half a reset comes back for each answered stream
 	EmptyData     int // default 100
-	Pings         int // default 100; one comes back for each DATA frame
+	Pings         int // default 100; one comes back for each DATA frame, in either direction
 	Settings      int // default 50
 	Priorities    int // default 500; two come back for each new stream
 	WindowUpdates int // default 1000, besides two and one a KiB for each DATA frame that we sent

@@ -97,6 +97,20 @@ func TestUseFillsBudgets(t *testing.T) {
 	p.alive()
 }
 
+// Implementations of gRPC measure their bandwidth with a PING for each DATA frame that comes.
+func TestPingForEachDataFrame(t *testing.T) {
+	t.Parallel()
+	g := serve(t, quickLimits, conformanceHandler)
+	p := dialRaw(t, g.address()).send(greeting)
+	for i := range uint32(100) {
+		id := 2*i + 1
+		p.send(getFrame(id, "/"))
+		p.until("end " + itoa(id))
+		p.send(frame(framePing, 0, 0, "12345678"))
+	}
+	p.alive()
+}
+
 func itoa(n uint32) string {
 	if n < 10 {
 		return string(rune('0' + n))

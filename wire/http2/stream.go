@@ -181,7 +181,7 @@ func (s *stream) appendData(p []byte) {
 	s.sent += int64(len(p))
 	l.sendWindow -= int64(len(p))
 	l.floods.expectReads(len(p))
-	l.floods.Earn(FloodPing, 1)
+	l.floods.Earn(FloodPing, 2)
 }
 
 // waitSend waits until the stream may perhaps send.
