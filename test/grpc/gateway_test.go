@@ -37,6 +37,9 @@ upstreams:
 routes:
   - { name: h2c, match: { host: h2c.example.com, path: "/**" }, upstream: h2c }
   - { name: h2, match: { host: h2.example.com, path: "/**" }, upstream: h2 }
+  - name: fallback
+    match: { host: fallback.example.com, path: "/**" }
+    fallback: { upstream: h2c, to: { upstream: h2 }, on: "grpc:resource_exhausted", header: x-fallback }
   - { name: gone, match: { host: gone.example.com, path: "/**" }, upstream: gone }
   - name: web
     match: { host: web.example.com, path: "/**" }
