@@ -116,3 +116,17 @@ func TestCloseCutsExchanges(t *testing.T) {
 	}
 	p.until("closed")
 }
+
+// A drain may find a connection that is on the list and has not begun: that drains itself when it does.
+func TestDrainFindsAConnectionThatHasNotBegun(t *testing.T) {
+	t.Parallel()
+	s := NewServer("test", Limits{}, conformanceHandler)
+	c := &serverConn{server: s, limits: s.limits.Load()}
+	c.link.server, c.link.counters, c.link.workers = true, s.Counters, &s.workers
+	c.link.init(&byteConn{}, c, c.limits.bounds())
+	s.add(c)
+	s.Drain()
+	if c.drainStep != notDraining || len(c.link.writer.out) != 0 {
+		t.Errorf("step %d, and %q before our settings", c.drainStep, c.link.writer.out)
+	}
+}

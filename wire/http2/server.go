@@ -228,8 +228,8 @@ func (c *serverConn) drain() {
 // warn asks for no further streams; the lock is held.
 func (c *serverConn) warn() {
 	l := &c.link
-	if c.drainStep != notDraining || l.closed || l.failing {
-		return
+	if c.drainStep != notDraining || l.closed || l.failing || l.ticker == nil {
+		return // Without a ticker it has not begun: serve looks whether there is a drain behind that.
 	}
 	c.drainStep, c.drainFrom = drainWarned, clock()
 	l.writer.out = appendGoAway(l.writer.open(), maxStreamID, NoError, "")
