@@ -130,3 +130,25 @@ func TestDrainFindsAConnectionThatHasNotBegun(t *testing.T) {
 		t.Errorf("step %d, and %q before our settings", c.drainStep, c.link.writer.out)
 	}
 }
+
+// What is above the last stream of a GOAWAY is sent again by the client, so it is not begun.
+func TestNothingIsBegunBehindAGoAway(t *testing.T) {
+	t.Parallel()
+	s := NewServer("test", Limits{}, handlerFunc(func(*message.Exchange) { t.Error("it was served") }))
+	c := &serverConn{server: s, limits: s.limits.Load()}
+	l := &c.link
+	l.server, l.counters, l.workers = true, s.Counters, &s.workers
+	l.init(&byteConn{}, c, c.limits.bounds())
+	l.greeted = true
+	l.mu.Lock()
+	l.failLocked(broken(EnhanceYourCalm, "a test"))
+	l.mu.Unlock()
+	get := getFrame(1, "/")
+	if f := l.onFrame(parseFrameHeader([]byte(get)), []byte(get[frameHeaderLen:])); f != nil {
+		t.Errorf("%+v", f)
+	}
+	if n := l.lastOpened(); n != 0 || c.running != 0 {
+		t.Errorf("stream %d was opened, %d run", n, c.running)
+	}
+	l.finish(nil)
+}

@@ -335,8 +335,8 @@ func (c *serverConn) enter(id uint32) (there bool, e entry) {
 	switch {
 	case id%2 == 0, id <= l.reader.lastStream.Load():
 		return false, entryOld
-	case c.drainStep >= drainDecided:
-		return false, entryIgnored
+	case c.drainStep >= drainDecided, l.failing, l.closed:
+		return false, entryIgnored // The last GOAWAY has said that it will not be served.
 	}
 	l.reader.lastStream.Store(id)
 	c.running++ // A drain that comes now waits for it.
