@@ -154,6 +154,36 @@ func TestAnswersOfOrigins(t *testing.T) {
 	}
 }
 
+// An origin may say after each whole answer that it wants no more of the request (RFC 9113 §8.1), and fail at some
+// requests: as long as it answers others it keeps its connection.
+func TestOriginThatResetsSome(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{Floods: Floods{Resets: 10, Unknown: 10}})
+	const requests = 150
+	go func() {
+		o.begin()
+		for i := range requests {
+			id := o.request()
+			if i%3 == 2 {
+				o.send(resetFrame(id, uint32(InternalError)))
+				continue
+			}
+			o.send(frame(frameHeaders, endBoth, id, field(":status", "200")) + resetFrame(id, uint32(NoError)))
+		}
+	}()
+	for i := range requests {
+		x := ask(new(quietWire), "GET", "/", nil)
+		f := o.conn.RoundTrip(x, &x.Request, &x.Response)
+		x.Response.CloseBody()
+		if i%3 == 2 && (f == nil || f.Problem != message.UpstreamClosed) || i%3 != 2 && f != nil {
+			t.Fatalf("request %d: %+v", i, f)
+		}
+		if !o.conn.CanTake() {
+			t.Fatalf("request %d: the connection is left", i)
+		}
+	}
+}
+
 // The connection is lost at each phase.
 func TestOriginGoesAway(t *testing.T) {
 	t.Parallel()

@@ -271,6 +271,10 @@ func (s *clientStream) end() {
 	if !(s.sendEnd && s.in.ended) {
 		s.resetLocked(Cancel)
 	}
+	if s.in.ended {
+		l.floods.Earn(FloodReset, 1)
+		l.floods.Earn(FloodUnknown, 2) // A reset may come behind a whole answer.
+	}
 	if s.uploading && s.upload.lent && !s.sendEnd {
 		l.mu.Unlock()
 		s.wire.StopBody()

@@ -46,7 +46,7 @@ type Floods struct {
 	Settings      int // default 50
 	Priorities    int // default 500; two come back for each new stream
 	WindowUpdates int // default 1000, besides two and one a KiB for each DATA frame that we sent
-	Unknown       int // default 200
+	Unknown       int // default 200; of an origin one comes back for each answer
 	Queue         int // control frames that wait to be written; default 1000
 }
 
