@@ -500,3 +500,38 @@ func TestTunnelOfAnOriginThatLeaves(t *testing.T) {
 		t.Error("it waits for ever")
 	}
 }
+
+// How long an origin may be silent is counted from its last byte, also where that was there before
+// somebody waited for it.
+func TestSilenceIsCountedFromTheLastByte(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{BodyTimeout: time.Hour})
+	go func() {
+		o.begin()
+		id := o.request()
+		o.send(frame(frameHeaders, flagEndHeaders, id, field(":status", "200")))
+	}()
+	x := ask(new(quietWire), "GET", "/", nil)
+	if f := o.conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+		t.Fatal(f)
+	}
+	body, waiter := x.Response.Body, x.Response.Body.(message.Waiter)
+	if waiter.Wait(time.Millisecond) {
+		t.Fatal("something has come")
+	}
+	o.send(dataFrame(1, false, "a"))
+	eventually(t, "it does not come", body.(message.Ready).Ready)
+	if !waiter.Wait(time.Hour) {
+		t.Error("what is there is waited for")
+	}
+	if chunk, err := body.Next(); string(chunk) != "a" || err != nil {
+		t.Errorf("%q %v", chunk, err)
+	}
+	l := &o.conn.link
+	l.mu.Lock()
+	if s := l.streams[1]; s.silentFrom != 0 {
+		t.Errorf("the silence is counted from %d", s.silentFrom)
+	}
+	l.mu.Unlock()
+	x.Response.CloseBody()
+}

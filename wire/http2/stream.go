@@ -322,6 +322,7 @@ func (s *stream) next(wait bool, limit time.Duration) (chunk []byte, state recvS
 		case lost:
 			return nil, recvReset
 		case chunk != nil:
+			s.silentFrom = 0
 			return chunk, recvData
 		case s.in.ended:
 			return nil, recvEnd
