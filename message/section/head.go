@@ -83,15 +83,15 @@ func (h *Head) Take(name, value string) {
 		return
 	}
 	h.regular = true
+	if h.TooLarge { // One byte of a block may stand for a whole entry of the table: it is not worth a look.
+		return
+	}
 	if !validLowerName(name) {
 		h.Wrong = "a field name is not a token in lower case"
 		return
 	}
 	if !validFieldValue(value) {
 		h.Wrong = "a field value has a control character, or white space at an end"
-		return
-	}
-	if h.TooLarge {
 		return
 	}
 	if mayBeSpecial(len(name)) && h.takeSpecial(name, value) {

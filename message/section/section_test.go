@@ -103,3 +103,30 @@ func TestConnectionField(t *testing.T) {
 		}
 	}
 }
+
+// Fields behind the limit cost nothing, however often a block refers to a large one.
+func TestFieldsBehindTheLimitAreNotLookedAt(t *testing.T) {
+	t.Parallel()
+	h, fields := take(Request, get+"a= "+strings.Repeat("b", 400)+"\na= b\rc\nA= b\n")
+	if h.Wrong != "" || !h.TooLarge || fields.Len() != 0 {
+		t.Errorf("%q, too large: %v, %d fields", h.Wrong, h.TooLarge, fields.Len())
+	}
+	if p := h.FillRequest(new(message.Request), "HTTP/2", 100, true); p != message.HeaderTooLarge {
+		t.Errorf("%v", p)
+	}
+}
+
+// BenchmarkBehindTheLimit is a block of 64 KiB whose bytes all refer to one entry of 4,000 bytes.
+func BenchmarkBehindTheLimit(b *testing.B) {
+	var h Head
+	var fields message.Header
+	value := strings.Repeat("b", 4000)
+	for b.Loop() {
+		fields.Reset()
+		h.Begin(Request, &fields, 32<<10, 100)
+		for range 64 << 10 {
+			h.Take("a", value)
+		}
+		h.End()
+	}
+}
