@@ -10,7 +10,7 @@ import (
 )
 
 // patience is how long goroutines may take to end behind the last test.
-const patience = 5 * time.Second
+const patience = 20 * time.Second
 
 // Main is what a TestMain calls: it runs the tests, then waits until no goroutine
 // has a function of the package, such as "wire/http1", on its stack. It returns

@@ -259,12 +259,15 @@ func TestClientKeepsTheLimit(t *testing.T) {
 // An origin that is silent is asked whether it is there.
 func TestKeepAlive(t *testing.T) {
 	t.Parallel()
-	o := serveRaw(t, ClientLimits{KeepAlive: 20 * time.Millisecond, KeepAliveReply: 500 * time.Millisecond})
+	o := serveRaw(t, ClientLimits{KeepAlive: 20 * time.Millisecond, KeepAliveReply: 2 * testPatience})
 	o.begin()
-	o.until("asked " + keepAlivePing)
-	o.send(frame(framePing, flagAck, 0, keepAlivePing))
-	o.until("asked " + keepAlivePing)
-	<-o.pool.dead // Nobody answers this time.
+	for range 2 {
+		o.until("asked " + keepAlivePing)
+		o.send(frame(framePing, flagAck, 0, keepAlivePing))
+	}
+	deaf := serveRaw(t, ClientLimits{KeepAlive: 20 * time.Millisecond, KeepAliveReply: 50 * time.Millisecond})
+	deaf.begin()
+	<-deaf.pool.dead // Nobody answers this time.
 }
 
 // A retired connection ends with its last exchange.
