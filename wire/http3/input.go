@@ -29,8 +29,10 @@ type input struct {
 	tooLong  bool   // the head is too long to be decoded
 	lost     *fault // nothing more comes
 	frugal   bool   // while it waits it holds no large buffer
-	woken    atomic.Bool
 	patience atomic.Int64
+
+	deadline sync.Mutex  // over woken and reading.late together with the deadline of the stream that goes with them
+	woken    atomic.Bool // read without the lock too
 
 	announced int64 // Content-Length; -1 without one
 	received  int64 // of the body
@@ -119,6 +121,8 @@ func (in *input) fill() *fault {
 
 // wake takes back what has woken us. Somebody who wakes us meanwhile is noticed at the next fill.
 func (in *input) wake() *fault {
+	in.deadline.Lock()
+	defer in.deadline.Unlock()
 	in.woken.Store(false)
 	_ = in.stream.quic.SetReadDeadline(time.Time{})
 	return faultWoken

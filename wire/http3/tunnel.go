@@ -127,14 +127,16 @@ func (e *clientEnd) CloseWrite() error {
 		return err
 	}
 	e.originDone.Store(true)
-	s.in.patience.Store(int64(s.conn.limits.IdleTimeout))
-	s.reading.number.Add(2) // From now on.
+	e.Wake() // A Next that waits, or is about to, has looked before.
 	return nil
 }
 
 // Wake implements tunnel.Side.
 func (e *clientEnd) Wake() {
-	e.stream.in.woken.Store(true)
+	in := &e.stream.in
+	in.deadline.Lock()
+	defer in.deadline.Unlock()
+	in.woken.Store(true)
 	_ = e.stream.quic.SetReadDeadline(longAgo)
 }
 

@@ -146,3 +146,62 @@ func TestTunnelAndDrain(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// byHand lets do have the stream of a request whose body has begun and does not end, on the goroutine of the
+// exchange, while the patrol walks only where look says so.
+func byHand(t *testing.T, body string, do func(s *serverStream, e *clientEnd, look func(now int64))) {
+	t.Helper()
+	done, patrols := make(chan struct{}), make(chan func(now int64), 1)
+	r := newRig(t, Limits{}, handler(func(x *message.Exchange) {
+		defer close(done)
+		defer x.Wire().Abort()
+		s := x.Wire().(*serverStream)
+		do(s, &clientEnd{stream: s}, <-patrols)
+	}))
+	patrols <- r.hold()
+	r.dial().request(post("/")+body, false)
+	<-done
+}
+
+// within returns what next returns while the patrol walks past at times that are far apart.
+func within(t *testing.T, s *serverStream, look func(now int64), next func() error) error {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() { result <- next() }()
+	begun := time.Now()
+	for now := clock(); ; now += int64(s.conn.limits.IdleTimeout) {
+		select {
+		case err := <-result:
+			return err
+		case <-time.After(5 * time.Millisecond):
+			look(now)
+		}
+		if time.Since(begun) > ample {
+			t.Error("a silent client is waited for without an end")
+			s.quic.CancelRead(0)
+			return <-result
+		}
+	}
+}
+
+// A client whose origin has said its last word has the idle timeout, also where Next
+// has looked for that word just before it came.
+func TestTunnelAndTheLastWord(t *testing.T) {
+	t.Parallel()
+	byHand(t, "", func(s *serverStream, e *clientEnd, look func(now int64)) {
+		if err := e.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		err := within(t, s, look, func() error {
+			_, f := s.in.next(tunnelPatience) // Next, which has looked before.
+			if f != faultWoken {
+				t.Errorf("it waits on: %v", f)
+			}
+			_, err := e.Next()
+			return err
+		})
+		if err != io.ErrUnexpectedEOF || s.spoiled.Load() != faultLate {
+			t.Error(err)
+		}
+	})
+}
