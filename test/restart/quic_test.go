@@ -43,7 +43,7 @@ func dialPackets(address string) (*quic.Conn, *http3.ClientConn, error) {
 	conn, err := quic.DialAddr(ctx, address, &tls.Config{
 		ServerName: "localhost", NextProtos: []string{"h3"},
 		InsecureSkipVerify: true, // Each process makes a certificate of its own.
-	}, nil)
+	}, &quic.Config{HandshakeIdleTimeout: rig.Patience})
 	if err != nil {
 		return nil, nil, err
 	}
