@@ -19,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	intime "github.com/sluice-gateway/sluice/internal/attempt"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
 )
@@ -350,6 +351,10 @@ func TestChangedLimits(t *testing.T) {
 // connection that has asked for nothing yet.
 func TestShutdown(t *testing.T) {
 	t.Parallel()
+	intime.Run(t, time.Second, func(t *intime.T) { shutDown(t) }) // A first request has that long.
+}
+
+func shutDown(t testing.TB) {
 	r := newRig(t)
 	a, b := free(t), free(t)
 	r.apply(Spec{Name: "web", Address: a}, Spec{Name: "old", Address: b})

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	intime "github.com/sluice-gateway/sluice/internal/attempt"
 	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/wire/http1"
@@ -94,6 +95,10 @@ func TestProxyProtocolBeforeEverything(t *testing.T) {
 // waits for a header for long when the listener ends.
 func TestProxyProtocolAndTheEnd(t *testing.T) {
 	t.Parallel()
+	intime.Run(t, lastHeader, func(t *intime.T) { proxiesAtTheEnd(t) })
+}
+
+func proxiesAtTheEnd(t *intime.T) {
 	spec := Spec{Name: "web", Address: free(t), ProxyProtocol: ProxyRequire, TrustedProxies: loopback, Limits: http1.Limits{HeadTimeout: time.Hour}}
 	s, metrics := newWhoami(t, spec)
 	for range 3 {

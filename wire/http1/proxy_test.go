@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-gateway/sluice/internal/attempt"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -303,7 +304,12 @@ func TestTunnelOriginHalfCloses(t *testing.T) {
 // Behind the origin's last word a silent client does not keep a tunnel for ever.
 func TestTunnelSilentClient(t *testing.T) {
 	t.Parallel()
-	g, k := proxy(t, Limits{IdleTimeout: 20 * time.Millisecond}, ClientLimits{}, func(_ int, p *peer) {
+	const idle = 500 * time.Millisecond
+	attempt.Run(t, idle, func(t *attempt.T) { silentClient(t, idle) })
+}
+
+func silentClient(t *attempt.T, idle time.Duration) {
+	g, k := proxy(t, Limits{IdleTimeout: idle}, ClientLimits{}, func(_ int, p *peer) {
 		p.head()
 		p.send(switching).expect("ask").send("answer")
 		_ = p.nc.(interface{ CloseWrite() error }).CloseWrite()

@@ -50,14 +50,14 @@ var echo = handlerFunc(func(x *message.Exchange) {
 
 // gateway is a Server on a loopback socket.
 type gateway struct {
-	t      *testing.T
+	t      testing.TB
 	server *Server
 	socket net.Listener
 	conns  sync.WaitGroup
 }
 
 // serve starts a server, which must have ended all of its connections when the test ends.
-func serve(t *testing.T, limits Limits, handler message.Handler) *gateway {
+func serve(t testing.TB, limits Limits, handler message.Handler) *gateway {
 	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -101,7 +101,7 @@ func (g *gateway) dial() *peer {
 
 // peer is the other end of a connection, read and written by a test.
 type peer struct {
-	t  *testing.T
+	t  testing.TB
 	nc net.Conn
 	r  *bufio.Reader
 }
@@ -109,7 +109,7 @@ type peer struct {
 // testPatience is how long a test waits for what must come before it fails.
 const testPatience = 20 * time.Second
 
-func newPeer(t *testing.T, nc net.Conn) *peer {
+func newPeer(t testing.TB, nc net.Conn) *peer {
 	t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(testPatience))
 	return &peer{t: t, nc: nc, r: bufio.NewReader(nc)}
@@ -282,13 +282,13 @@ func (p *stubPool) Dead(*ClientConn) { p.dead.Add(1) }
 
 // origin is a socket that a test plays the origin on.
 type origin struct {
-	t      *testing.T
+	t      testing.TB
 	socket net.Listener
 	work   sync.WaitGroup
 }
 
 // startOrigin plays each connection with script; the number counts them from 0.
-func startOrigin(t *testing.T, script func(n int, p *peer)) *origin {
+func startOrigin(t testing.TB, script func(n int, p *peer)) *origin {
 	t.Helper()
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -395,7 +395,7 @@ func (k *keeper) Serve(x *message.Exchange) {
 }
 
 // proxy is a gateway in front of an origin.
-func proxy(t *testing.T, limits Limits, clientLimits ClientLimits, script func(n int, p *peer)) (*gateway, *keeper) {
+func proxy(t testing.TB, limits Limits, clientLimits ClientLimits, script func(n int, p *peer)) (*gateway, *keeper) {
 	t.Helper()
 	k := newKeeper(startOrigin(t, script), clientLimits)
 	return serve(t, limits, k), k

@@ -4,6 +4,7 @@ import (
 	"io"
 	"testing"
 
+	"github.com/sluice-gateway/sluice/internal/attempt"
 	"github.com/sluice-gateway/sluice/message"
 )
 
@@ -24,39 +25,41 @@ func TestStopBody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			stopped := make(chan struct{})
-			g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
-				if x.Request.Method == "GET" {
-					_ = say(x, 200, "again")
+			attempt.Run(t, discardTime, func(t *attempt.T) {
+				stopped := make(chan struct{})
+				g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+					if x.Request.Method == "GET" {
+						_ = say(x, 200, "again")
+						return
+					}
+					x.Wire().LendBody()
+					read := make(chan error)
+					go func() { // Who sends the body on.
+						chunk, err := x.Request.Body.Next()
+						if string(chunk) != "hello" {
+							t.Errorf("the body begins with %q", chunk)
+						}
+						read <- err
+					}()
+					if err := <-read; err != nil {
+						t.Error(err)
+					}
+					x.Wire().StopBody()
+					x.Wire().ReturnBody()
+					close(stopped)
+					_ = say(x, 401, "no")
+				}))
+				p := g.dial()
+				p.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + c.first)
+				<-stopped
+				p.send(c.rest)
+				p.wants("401", "no")
+				if c.keeps {
+					p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").wants("200", "again")
 					return
 				}
-				x.Wire().LendBody()
-				read := make(chan error)
-				go func() { // Who sends the body on.
-					chunk, err := x.Request.Body.Next()
-					if string(chunk) != "hello" {
-						t.Errorf("the body begins with %q", chunk)
-					}
-					read <- err
-				}()
-				if err := <-read; err != nil {
-					t.Error(err)
-				}
-				x.Wire().StopBody()
-				x.Wire().ReturnBody()
-				close(stopped)
-				_ = say(x, 401, "no")
-			}))
-			p := g.dial()
-			p.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + c.first)
-			<-stopped
-			p.send(c.rest)
-			p.wants("401", "no")
-			if c.keeps {
-				p.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").wants("200", "again")
-				return
-			}
-			p.closed()
+				p.closed()
+			})
 		})
 	}
 }
