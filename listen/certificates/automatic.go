@@ -451,7 +451,7 @@ func (a *Automatic) Close() error {
 	err := a.occupied.Close()
 	a.jobs.Wait()
 	if a.onDemand != nil {
-		a.onDemand.jobs.Wait()
+		a.onDemand.end()
 	}
 	return errors.Join(err, a.closeFolder())
 }

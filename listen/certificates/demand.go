@@ -122,6 +122,25 @@ type demand struct {
 	mu      sync.Mutex
 	refused map[string]time.Time // until when
 	bucket  bucket
+	closed  bool
+}
+
+// begin runs a job in the background, unless it is too late for one.
+func (d *demand) begin(job func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.jobs.Go(job)
+	}
+	return !d.closed
+}
+
+// end lets no job begin any more, and waits for those that run.
+func (d *demand) end() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.jobs.Wait()
 }
 
 func newDemand(spec OnDemand) (*demand, error) {
@@ -264,7 +283,7 @@ func (a *Automatic) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
 		return nil // Too many are waiting: a flood of names must not fill the memory.
 	}
 	found := make(chan *tls.Certificate, 1)
-	d.jobs.Go(func() {
+	if !d.begin(func() {
 		defer func() { <-d.slots }()
 		c, err := d.config.GetCertificateWithContext(a.ctx, hello)
 		if err != nil {
@@ -272,7 +291,10 @@ func (a *Automatic) demand(hello *tls.ClientHelloInfo) *tls.Certificate {
 			a.env.Logger.Debug("no certificate on demand", "domain", name, "error", err)
 		}
 		found <- c
-	})
+	}) {
+		<-d.slots
+		return nil
+	}
 	select {
 	case c := <-found:
 		return c
