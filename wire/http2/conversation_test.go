@@ -7,10 +7,10 @@ import (
 
 // Timeouts of a conversation in which each side is silent for longer than a body may be, but not both.
 const (
-	clientSilence = 60 * time.Millisecond
-	originSilence = time.Second
-	speaksEach    = 100 * time.Millisecond
-	says          = 16
+	clientSilence = 500 * time.Millisecond
+	originSilence = 4 * time.Second
+	speaksEach    = 600 * time.Millisecond
+	says          = 8
 )
 
 // TestConversation has a client that speaks slowly while the origin listens: its answer has begun, or it is a

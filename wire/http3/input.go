@@ -24,6 +24,7 @@ type input struct {
 	r, w   int    // what was read and not looked at
 
 	left     uint64 // of the DATA frame at hand
+	unknown  uint64 // is left of a frame that nobody knows
 	whole    bool   // the stream has ended, and everything was read
 	done     bool   // a trailer section has come
 	tooLong  bool   // the head is too long to be decoded
@@ -52,7 +53,7 @@ var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
 func (in *input) reset() {
 	in.buf = in.small[:]
-	in.r, in.w, in.left = 0, 0, 0
+	in.r, in.w, in.left, in.unknown = 0, 0, 0, 0
 	in.whole, in.done, in.tooLong, in.lost, in.frugal = false, false, false, nil, false
 	in.woken.Store(false)
 	in.announced, in.received = -1, 0
@@ -124,8 +125,18 @@ func (in *input) wake() *fault {
 	in.deadline.Lock()
 	defer in.deadline.Unlock()
 	in.woken.Store(false)
+	in.stream.reading.late.Store(false) // It was for this deadline; the next look sees to it again.
 	_ = in.stream.quic.SetReadDeadline(time.Time{})
 	return faultWoken
+}
+
+// giveUp ends the read that takes too long. It is called by the patrol.
+func (in *input) giveUp() {
+	in.deadline.Lock()
+	defer in.deadline.Unlock()
+	if !in.stream.reading.late.Swap(true) {
+		_ = in.stream.quic.SetReadDeadline(longAgo)
+	}
 }
 
 // need makes n bytes be there at once, and says how many there are if the stream ends before that.
@@ -171,6 +182,9 @@ func (in *input) useChunk() {
 
 // frame reads the start of the next frame; ok is false where the stream has ended before it.
 func (in *input) frame() (h frameHeader, ok bool, f *fault) {
+	if f := in.drop(); f != nil { // Somebody who was woken has come back.
+		return h, false, f
+	}
 	for {
 		h, size := parseFrame(in.buf[in.r:in.w])
 		if size > 0 {
@@ -194,7 +208,13 @@ func (in *input) skip(length uint64) *fault {
 	if !in.stream.conn.spend(FloodUnknown, pieces(length)) {
 		return faultGone
 	}
-	for length > 0 {
+	in.unknown = length
+	return in.drop()
+}
+
+// drop reads to the end of such a frame. Who is woken meanwhile goes on with the next one.
+func (in *input) drop() *fault {
+	for in.unknown > 0 {
 		if in.r == in.w {
 			if in.whole {
 				return faultCutFrame
@@ -204,9 +224,9 @@ func (in *input) skip(length uint64) *fault {
 			}
 			continue
 		}
-		n := min(uint64(in.w-in.r), length)
+		n := min(uint64(in.w-in.r), in.unknown)
 		in.r += int(n)
-		length -= n
+		in.unknown -= n
 	}
 	return nil
 }

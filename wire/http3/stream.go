@@ -248,8 +248,8 @@ var longAgo = time.Unix(1, 0)
 // look is called by the patrol, with the lock of the connection.
 func (s *serverStream) look(now int64) {
 	limits := s.conn.limits
-	if s.reading.overdue(now, time.Duration(s.in.patience.Load())) && !s.reading.late.Swap(true) {
-		_ = s.quic.SetReadDeadline(longAgo)
+	if s.reading.overdue(now, time.Duration(s.in.patience.Load())) {
+		s.in.giveUp()
 	}
 	if s.writing.overdue(now, limits.WriteTimeout) && !s.writing.late.Swap(true) {
 		_ = s.quic.SetWriteDeadline(longAgo)

@@ -205,3 +205,54 @@ func TestTunnelAndTheLastWord(t *testing.T) {
 		}
 	})
 }
+
+// Who is woken within a frame that nobody knows goes on behind it.
+func TestWokenWithinAnUnknownFrame(t *testing.T) {
+	t.Parallel()
+	byHand(t, "\x21\x0aabcd", func(s *serverStream, e *clientEnd, _ func(now int64)) {
+		in := &s.in
+		for in.unknown != 6 {
+			timer := time.AfterFunc(5*time.Millisecond, e.Wake)
+			if _, err := e.Next(); err != tunnel.ErrWoken {
+				t.Error(err)
+				return
+			}
+			timer.Stop()
+		}
+		in.w += copy(in.buf[in.w:], "efghij\x00\x02hi") // As if it had come.
+		if got, err := e.Next(); string(got) != "hi" || err != nil {
+			t.Errorf("%q, %v", got, err)
+		}
+	})
+}
+
+// A wake that meets the end of a client's time does not give it time for ever.
+func TestWokenWhenItIsLate(t *testing.T) {
+	t.Parallel()
+	byHand(t, "", func(s *serverStream, e *clientEnd, look func(now int64)) {
+		s.in.begin(s.conn.limits.IdleTimeout)
+		now := clock()
+		for !s.reading.late.Load() {
+			look(now)
+			now += int64(s.conn.limits.IdleTimeout)
+		}
+		e.Wake()
+		if f := s.in.fill(); f != faultWoken {
+			t.Errorf("%v", f)
+		}
+		s.in.end()
+		if err := e.CloseWrite(); err != nil {
+			t.Error(err)
+		}
+		err := within(t, s, look, func() error {
+			for {
+				if _, err := e.Next(); err != tunnel.ErrWoken {
+					return err
+				}
+			}
+		})
+		if err != io.ErrUnexpectedEOF || s.spoiled.Load() != faultLate {
+			t.Error(err)
+		}
+	})
+}
