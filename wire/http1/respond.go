@@ -234,7 +234,7 @@ func (c *serverConn) flush(a, b []byte) error {
 	if c.lent && !c.answering.Load() {
 		c.answering.Store(true)
 	}
-	err := error(nil)
+	var err error
 	for first := true; err == nil && (first || len(b) > 0); first = false {
 		part := b[:min(len(b), writePart)]
 		n := 0
