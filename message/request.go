@@ -78,6 +78,24 @@ func (r *Request) Whole() bool {
 	return ok
 }
 
+// KeepBody makes a body of at most limit bytes one that can be replayed: it is read, or, where its length is
+// not known, kept if all of it is there. A longer one is left as it is. The error is a *Problem.
+func (r *Request) KeepBody(limit int64) error {
+	if r.Body == nil || r.Body.Length() > limit {
+		return nil
+	}
+	var err error
+	if r.Body.Length() < 0 {
+		err = r.HoldComplete(limit)
+	} else {
+		_, err = r.ReadBody(limit)
+	}
+	if err != nil {
+		return BodyProblem(err)
+	}
+	return nil
+}
+
 // HoldComplete makes a body of unknown length that is there as a whole one that can be replayed, if it has
 // no more than limit bytes. It waits for nobody. What came in one piece is not copied.
 func (r *Request) HoldComplete(limit int64) error {

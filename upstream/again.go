@@ -185,23 +185,10 @@ func (u *Upstream) replays(req *message.Request) bool {
 // prepareReplay reads a body that is short enough to be kept, where a try may fail after it
 // was sent, or go to two endpoints. One whose length is not known is not waited for: it is kept
 // where all of it is there, as it is of most calls of gRPC.
-func (u *Upstream) prepareReplay(req *message.Request) *message.Problem {
+func (u *Upstream) prepareReplay(req *message.Request) error {
 	c := &u.config.Retry
-	if req.Body == nil || c.BodyLimit == 0 || c.Attempts == 0 && c.Hedge.After == 0 {
+	if req.Body == nil || c.BodyLimit == 0 || c.Attempts == 0 && c.Hedge.After == 0 || !u.replays(req) {
 		return nil
 	}
-	n := req.Body.Length()
-	if n > c.BodyLimit || !u.replays(req) {
-		return nil
-	}
-	var err error
-	if n < 0 {
-		err = req.HoldComplete(c.BodyLimit)
-	} else {
-		_, err = req.ReadBody(c.BodyLimit)
-	}
-	if err != nil {
-		return message.BodyProblem(err)
-	}
-	return nil
+	return req.KeepBody(c.BodyLimit)
 }

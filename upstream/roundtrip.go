@@ -13,8 +13,8 @@ import (
 // exchange and waits for the origin there; a client that goes away ends the wait.
 func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
 	x.Facts.Upstream, x.Facts.UpstreamGroup = u.config.Name, ""
-	if p := u.prepareReplay(req); p != nil {
-		return p
+	if err := u.prepareReplay(req); err != nil {
+		return err
 	}
 	limitTime(x, req, u.config.RequestTimeout, u.config.DeadlineField)
 	u.budget.Request(x.Now(), x.Shard)

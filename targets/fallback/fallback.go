@@ -184,24 +184,10 @@ func (f *fallback) prepare(x *message.Exchange, deadline time.Time) {
 // One whose length is not known is not waited for: it is kept where all of it is there, as it is
 // of most calls of gRPC.
 func (f *fallback) keepBody(x *message.Exchange) error {
-	req := &x.Request
-	if f.body == 0 || req.Body == nil || !f.repeats(req) {
+	if f.body == 0 || !f.repeats(&x.Request) {
 		return nil
 	}
-	n := req.Body.Length()
-	if n > f.body {
-		return nil
-	}
-	var err error
-	if n < 0 {
-		err = req.HoldComplete(f.body)
-	} else {
-		_, err = req.ReadBody(f.body)
-	}
-	if err != nil {
-		return message.BodyProblem(err)
-	}
-	return nil
+	return x.Request.KeepBody(f.body)
 }
 
 // repeats says whether a request may go to another origin when one has seen it.
