@@ -71,7 +71,7 @@ func (in *input) release() {
 }
 
 // ended says whether nothing more will come, as far as is known.
-func (in *input) ended() bool { return in.whole && in.r == in.w && in.left == 0 }
+func (in *input) ended() bool { return in.whole && in.r == in.w && in.left == 0 && in.unknown == 0 }
 
 // begin says that somebody waits for the client from here to end, no longer than patience, however
 // often something comes meanwhile: nobody may be held up by single bytes, or by frames that say nothing.
