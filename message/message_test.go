@@ -139,3 +139,27 @@ func TestProblemsListsAll(t *testing.T) {
 		t.Errorf("%d problems are declared, %d are listed", declared, len(Problems()))
 	}
 }
+
+// closable is a tunnel that notes that it was closed.
+type closable struct {
+	Tunnel
+	closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return nil
+}
+
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	for status, final := range map[int]bool{0: false, 101: false, 199: false, 200: true, 999: true, 1000: false} {
+		left := &closable{}
+		r := Response{Status: status, Tunnel: left}
+		r.SetBody([]byte("body"))
+		err := r.Settle()
+		if (err == nil) != final || (r.Body != nil) != final || r.Tunnel != nil || !left.closed {
+			t.Errorf("%d: %v, body %v, tunnel closed: %v", status, err, r.Body, left.closed)
+		}
+	}
+}

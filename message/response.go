@@ -57,6 +57,21 @@ func (r *Response) Wrap(around func(Body) Body) {
 // unreadBody is how much of the body of an answer that nobody wants is read and dropped.
 const unreadBody = 64 << 10
 
+// Settle is called by a wire for an answer that is no tunnel, before anything of it is sent: a
+// tunnel that is still there, because somebody has made another answer of it, is closed. The error
+// is that the status is none that ends an exchange; the body is closed then.
+func (r *Response) Settle() error {
+	if r.Tunnel != nil {
+		_ = r.Tunnel.Close()
+		r.Tunnel = nil
+	}
+	if r.Status < 200 || r.Status > 999 {
+		r.CloseBody()
+		return Internal.WithDetail("the answer has no final status")
+	}
+	return nil
+}
+
 // Drop gives up an answer that is not good enough, before anything of it was sent. What is
 // there of its body is read, so that its connection can be used again; more is not waited
 // for. Then the response is empty.

@@ -4,6 +4,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"github.com/sluice-gateway/sluice/internal/headerblock"
+	"github.com/sluice-gateway/sluice/message/section"
 )
 
 // takeField is called by the decoder for each field.
@@ -34,7 +35,7 @@ func (l *link) decodeBlock(block []byte) *fault {
 // there may be two; the decoder takes a second one only while its table is empty.
 func (r *reader) resizeTable(block []byte) (rest []byte, f *fault) {
 	for changes := 0; len(block) > 0 && block[0]&0xe0 == 0x20; changes++ {
-		size, rest, ok := walkInt(block, 5)
+		size, rest, ok := section.ReadInt(block, 5)
 		if !ok || size > headerblock.TableSize || changes == 2 {
 			return nil, broken(CompressionError, "the size of the header table changes too much or too often")
 		}
@@ -53,7 +54,7 @@ func fieldsOnly(block []byte) bool {
 		var ok bool
 		switch {
 		case b&0x80 != 0:
-			_, block, ok = walkInt(block, 7)
+			_, block, ok = section.ReadInt(block, 7)
 		case b&0xe0 == 0x20:
 			return false
 		case b&0xc0 == 0x40:
@@ -69,7 +70,7 @@ func fieldsOnly(block []byte) bool {
 }
 
 func walkLiteral(b []byte, bits uint) (rest []byte, ok bool) {
-	name, b, ok := walkInt(b, bits)
+	name, b, ok := section.ReadInt(b, bits)
 	if ok && name == 0 {
 		b, ok = walkString(b)
 	}
@@ -80,28 +81,9 @@ func walkLiteral(b []byte, bits uint) (rest []byte, ok bool) {
 }
 
 func walkString(b []byte) (rest []byte, ok bool) {
-	n, b, ok := walkInt(b, 7)
+	n, b, ok := section.ReadInt(b, 7)
 	if !ok || n > uint64(len(b)) {
 		return nil, false
 	}
 	return b[n:], true
-}
-
-// walkInt reads an integer (RFC 7541 §5.1).
-func walkInt(b []byte, bits uint) (n uint64, rest []byte, ok bool) {
-	if len(b) == 0 {
-		return 0, nil, false
-	}
-	limit := uint64(1)<<bits - 1
-	n = uint64(b[0]) & limit
-	if n < limit {
-		return n, b[1:], true
-	}
-	for i, shift := 1, uint(0); i < len(b) && shift < 56; i, shift = i+1, shift+7 {
-		n += uint64(b[i]&0x7f) << shift
-		if b[i]&0x80 == 0 {
-			return n, b[i+1:], true
-		}
-	}
-	return 0, nil, false
 }

@@ -20,9 +20,8 @@ type serverStream struct {
 	started   bool // the head of the answer is on its way; written with the lock of the link
 	call      bool // it is a gRPC call
 	aborted   bool
-	expects   bool // the client waits for 100 before it sends its body
-	tunnelled bool // an extended CONNECT
-	acceptKey string
+	expects   bool              // the client waits for 100 before it sends its body
+	handshake section.Handshake // of an extended CONNECT
 	bytesOut  int64
 	headBytes int64
 	waited    int64 // nanoseconds in which nothing but the client held up the body
@@ -36,7 +35,8 @@ var serverStreams = sync.Pool{New: func() any { return new(serverStream) }}
 func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headBytes int64, endStream bool) {
 	s.stream.init(&c.link, id)
 	s.conn = c
-	s.started, s.call, s.aborted, s.expects, s.tunnelled = false, false, false, false, false
+	s.started, s.call, s.aborted, s.expects = false, false, false, false
+	s.handshake = section.Handshake{}
 	s.bytesOut, s.headBytes, s.waited, s.bodyBytes = 0, headBytes, 0, 0
 	s.bodyErr = nil
 	s.headSeen = true
@@ -53,7 +53,7 @@ func (s *serverStream) begin(c *serverConn, id uint32, h *section.Head, headByte
 	}
 	switch {
 	case problem == nil && h.Protocol != "":
-		s.beginTunnel(h)
+		s.handshake.Begin(&x.Request, h.Protocol)
 	case !endStream:
 		s.body.stream = s
 		s.body.length = h.Length

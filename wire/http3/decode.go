@@ -36,14 +36,14 @@ func (d *decoder) decode(block []byte, h *section.Head, maxLines int) bool {
 	if cap(d.text) > mostText {
 		d.text = nil
 	}
-	inserts, block, ok := readInt(block, 8)
+	inserts, block, ok := section.ReadInt(block, 8)
 	if !ok || inserts != 0 {
 		return false
 	}
 	if len(block) == 0 || block[0]&0x80 != 0 { // A negative base (RFC 9204 §4.5.1.2).
 		return false
 	}
-	if _, block, ok = readInt(block, 7); !ok {
+	if _, block, ok = section.ReadInt(block, 7); !ok {
 		return false
 	}
 	for lines := 0; len(block) > 0 && lines <= maxLines; lines++ { // More are refused, whatever comes.
@@ -61,7 +61,7 @@ func (d *decoder) line(b []byte) (rest []byte, ok bool) {
 	switch {
 	case b[0]&0xc0 == indexedStatic:
 		var n uint64
-		if n, b, ok = readInt(b, 6); !ok || n >= uint64(len(staticTable)) {
+		if n, b, ok = section.ReadInt(b, 6); !ok || n >= uint64(len(staticTable)) {
 			return nil, false
 		}
 		f.static, f.nameEnd, f.textEnd = int(n), len(d.text), len(d.text)
@@ -69,7 +69,7 @@ func (d *decoder) line(b []byte) (rest []byte, ok bool) {
 		return b, true
 	case b[0]&0xd0 == nameStatic:
 		var n uint64
-		if n, b, ok = readInt(b, 4); !ok || n >= uint64(len(staticTable)) {
+		if n, b, ok = section.ReadInt(b, 4); !ok || n >= uint64(len(staticTable)) {
 			return nil, false
 		}
 		f.static = int(n)
@@ -95,7 +95,7 @@ func (d *decoder) text1(b []byte, bits uint, huffman byte) (rest []byte, ok bool
 		return nil, false
 	}
 	coded := b[0]&huffman != 0
-	n, b, ok := readInt(b, bits)
+	n, b, ok := section.ReadInt(b, bits)
 	if !ok || n > uint64(len(b)) {
 		return nil, false
 	}
@@ -125,23 +125,4 @@ func (d *decoder) emit(h *section.Head) {
 		h.Take(name, value)
 	}
 	h.End()
-}
-
-// readInt reads an integer (RFC 9204 §4.1.1), of up to 62 bits.
-func readInt(b []byte, bits uint) (n uint64, rest []byte, ok bool) {
-	if len(b) == 0 {
-		return 0, nil, false
-	}
-	limit := uint64(1)<<bits - 1
-	n = uint64(b[0]) & limit
-	if n < limit {
-		return n, b[1:], true
-	}
-	for i, shift := 1, uint(0); i < len(b) && shift < 56; i, shift = i+1, shift+7 {
-		n += uint64(b[i]&0x7f) << shift
-		if b[i]&0x80 == 0 {
-			return n, b[i+1:], true
-		}
-	}
-	return 0, nil, false
 }

@@ -55,13 +55,13 @@ func (b *requestBody) Next() ([]byte, error) {
 		s.sendContinue()
 	}
 	var began int64
-	if limits.MinimumBodyRate > 0 && !ready && !s.tunnelled {
+	if limits.MinimumBodyRate > 0 && !ready && !s.handshake.Asked() {
 		if began = clock(); b.tooSlow(limits) {
 			return nil, b.fail(faultLate)
 		}
 	}
 	patience := limits.BodyTimeout
-	if s.tunnelled {
+	if s.handshake.Asked() {
 		patience = tunnelPatience
 	}
 	chunk, f := s.in.next(patience)

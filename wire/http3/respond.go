@@ -15,13 +15,8 @@ func (s *serverStream) Respond(x *message.Exchange) error {
 	if resp.Status == 101 && resp.Tunnel != nil {
 		return s.respondTunnel(x)
 	}
-	if resp.Tunnel != nil { // Somebody has made another answer of it.
-		_ = resp.Tunnel.Close()
-		resp.Tunnel = nil
-	}
-	if resp.Status < 200 || resp.Status > 999 {
-		resp.CloseBody()
-		return message.Internal.WithDetail("the answer has no final status")
+	if err := resp.Settle(); err != nil {
+		return err
 	}
 	if s.quic.Context().Err() != nil {
 		resp.CloseBody()

@@ -35,10 +35,9 @@ type serverStream struct {
 	started   bool // the head of the answer is on its way
 	ended     bool // and so is its end
 	aborted   bool
-	expired   bool // the exchange took longer than it may
-	expects   bool // the client waits for 100 before it sends its body
-	tunnelled bool // an extended CONNECT
-	acceptKey string
+	expired   bool                         // the exchange took longer than it may
+	expects   bool                         // the client waits for 100 before it sends its body
+	handshake section.Handshake            // of an extended CONNECT
 	joint     atomic.Pointer[tunnel.Joint] // while it is a tunnel
 	bytesOut  int64
 	spoiled   atomic.Pointer[fault] // what the client did wrong; set by who reads or who writes
@@ -53,8 +52,8 @@ var serverStreams = sync.Pool{New: func() any {
 // begin is called by the goroutine that takes the streams of a connection.
 func (s *serverStream) begin(c *serverConn, qs *quic.Stream) {
 	s.conn, s.quic = c, qs
-	s.started, s.ended, s.aborted, s.expects, s.tunnelled = false, false, false, false, false
-	s.bytesOut, s.acceptKey, s.expired = 0, "", false
+	s.started, s.ended, s.aborted, s.expects = false, false, false, false
+	s.bytesOut, s.handshake, s.expired = 0, section.Handshake{}, false
 	s.spoiled.Store(nil)
 	s.joint.Store(nil)
 	s.in.reset()
@@ -122,7 +121,7 @@ func (s *serverStream) readRequest() bool {
 		return false
 	}
 	if problem == nil && h.Protocol != "" {
-		s.beginTunnel(h.Protocol)
+		s.handshake.Begin(&x.Request, h.Protocol)
 		return true
 	}
 	return s.attachBody(problem == nil && h.Expect != "")

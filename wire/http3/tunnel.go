@@ -8,35 +8,15 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/sluice-gateway/sluice/internal/tunnel"
-	"github.com/sluice-gateway/sluice/internal/websocket"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/message/section"
 )
 
-// beginTunnel makes an extended CONNECT (RFC 9220) the handshake that an HTTP/1.1 origin knows:
-// a GET that asks for an upgrade, with a key, which HTTP/3 does not have.
-func (s *serverStream) beginTunnel(protocol string) {
-	req := &s.x.Request
-	s.tunnelled = true
-	req.Method = "GET"
-	req.Upgrade = protocol
-	key := websocket.NewKey()
-	req.Header.Del("Sec-WebSocket-Key")
-	req.Header.Append("Sec-WebSocket-Key", key)
-	s.acceptKey = websocket.Accept(key)
-}
-
 // respondTunnel answers 200 (RFC 9220 §3).
 func (s *serverStream) respondTunnel(x *message.Exchange) error {
-	if !s.tunnelled {
-		return message.Internal.WithDetail("a tunnel for a request that did not ask for one")
+	if err := s.handshake.Answered(&x.Response.Header); err != nil {
+		return err
 	}
-	header := &x.Response.Header
-	if accept, ok := header.Lookup("Sec-WebSocket-Accept"); ok && accept != s.acceptKey {
-		return message.UpstreamMalformed.WithDetail("the origin accepts another WebSocket than the one that was asked for")
-	}
-	header.Del("Sec-WebSocket-Accept")
-	header.Del("Upgrade")
 	x.Response.Status = 200
 	s.out = s.appendHead(s.out[:0], x, section.Plan{Length: -1, Send: true})
 	x.Response.Status = 101
