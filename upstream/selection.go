@@ -38,27 +38,36 @@ const overprovision = 1.4
 // newSelection sorts endpoints into levels.
 func newSelection(c *Config, all []*Endpoint, circles *circles, warm int64) *selection {
 	s := &selection{all: all, circles: circles, well: wellShare(all), warm: warm}
+	groups := byPriority(all)
+	wells, shares := make([][]*Endpoint, len(groups)), make([]float64, len(groups))
 	rest := float64(1)
-	for _, of := range byPriority(all) {
-		well := without(of, func(e *Endpoint) bool { return e.ill.Load() != 0 })
-		health := weightOf(well) / weightOf(of)
-		use, share := well, min(health*overprovision, rest)
-		panicked := health < c.PanicThreshold
+	for i, of := range groups {
+		wells[i] = without(of, func(e *Endpoint) bool { return e.ill.Load() != 0 })
+		shares[i] = min(weightOf(wells[i])/weightOf(of)*overprovision, rest)
+		rest -= shares[i]
+	}
+	for i, of := range groups {
+		use := wells[i]
+		// As long as those who are well can serve all, the others are ill indeed.
+		panicked := rest > 0 && weightOf(use) < c.PanicThreshold*weightOf(of)
 		if panicked {
 			use = of
 		}
-		rest -= share
 		if len(use) > 0 {
-			s.levels = append(s.levels, level{uint32(share * wholeShare), s.balancer(c, of, use, panicked), of[0].priority, panicked})
+			s.levels = append(s.levels, level{uint32(shares[i] * wholeShare), s.balancer(c, of, use, panicked), of[0].priority, panicked})
 		}
 	}
 	s.normalise()
 	return s
 }
 
-// balancer makes the balancer of a level: of those near, if there are enough of them.
+// balancer makes the balancer of a level: of those near, if there are enough of them, and of all
+// where it is not believed who is ill.
 func (s *selection) balancer(c *Config, of, use []*Endpoint, panicked bool) balancer {
-	near, ours := nearest(c, of, use)
+	near, ours := use, of
+	if !panicked {
+		near, ours = nearest(c, of, use)
+	}
 	if c.Balance != ConsistentHash || len(ours) == 1 {
 		return newBalancer(c, near)
 	}
