@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -61,6 +62,37 @@ func TestConsistentHash(t *testing.T) {
 		}
 		if len(anywhere) != 5 {
 			t.Errorf("those without a key go to %d of 5 endpoints", len(anywhere))
+		}
+	}
+}
+
+// TestKeyStaysAtItsLevel is a level that serves a part of the requests only: always the same part.
+func TestKeyStaysAtItsLevel(t *testing.T) {
+	t.Parallel()
+	described := "a b c d e f@1 g@1"
+	u := standing(Config{Balance: ConsistentHash, Hash: Hash{Key: "{request.header.x-user}"}}, described)
+	before := map[string]*Endpoint{}
+	for ill := range 5 {
+		if ill > 0 {
+			u.Mark(u.Endpoints()[ill-1], Ejected, true)
+		}
+		counts := map[int]int{}
+		for i := range 1000 {
+			user := fmt.Sprint("user-", i)
+			e := u.chosenFor(fromUser(user))
+			for range 3 {
+				if u.chosenFor(fromUser(user)) != e {
+					t.Fatalf("%d are ill: the same user goes elsewhere", ill)
+				}
+			}
+			if was := before[user]; was != nil && was.ill.Load() == 0 && was != e && (was.priority == 1 || e.priority == 0) {
+				t.Fatalf("%d are ill: %s has moved from %s to %s for nothing", ill, user, was.address, e.address)
+			}
+			before[user] = e
+			counts[e.priority]++
+		}
+		if want := 1000 * min(1.4*float64(5-ill)/5, 1); math.Abs(float64(counts[0])-want) > 50 {
+			t.Errorf("%d are ill: the first level has %d of 1000 users, want about %v", ill, counts[0], want)
 		}
 	}
 }

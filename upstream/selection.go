@@ -168,7 +168,7 @@ func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 	if e := tried.wish.endpoint; e != nil && !tried.has(e) && s.willing(e) {
 		return e
 	}
-	at := s.level()
+	at := s.level(u, h)
 	e := s.levels[at].balancer.pick(h, tried)
 	for i := 1; i < len(s.levels) && tried.has(e); i++ {
 		other := (at + i) % len(s.levels)
@@ -184,11 +184,15 @@ func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 	return e
 }
 
-func (s *selection) level() int {
+// level draws one of the levels. With ConsistentHash the key draws, so that it stays at its level.
+func (s *selection) level(u *Upstream, h hint) int {
 	if len(s.levels) == 1 {
 		return 0
 	}
 	n := rand.Uint32N(wholeShare)
+	if u.hashKey != nil {
+		n = uint32(h.hash >> 48) // Tables mix the hash anew, so this says nothing of the place there.
+	}
 	for i := range s.levels {
 		if n < s.levels[i].upTo {
 			return i
