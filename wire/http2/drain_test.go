@@ -96,6 +96,32 @@ func TestDrainBeforeTheConnection(t *testing.T) {
 	p.until("closed")
 }
 
+// Whatever belongs to a stream that comes behind the second step is dropped, and what is under way goes on.
+func TestStreamsBehindTheSecondStep(t *testing.T) {
+	t.Parallel()
+	begun, end := make(chan struct{}), make(chan struct{})
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+		close(begun)
+		<-end
+		_ = say(x, 200, "whole")
+	}))
+	p := dialRaw(t, g.address()).send(greeting, getFrame(1, "/"))
+	<-begun
+	g.server.Drain()
+	p.until("asked " + drainPing)
+	p.send(frame(framePing, flagAck, 0, drainPing))
+	p.until("goaway NO_ERROR")
+	p.send(postFrame(3, "/"), windowFrame(3, 5), dataFrame(3, false, strings.Repeat("x", 1000)), frame(frameHeaders, endBoth, 3, field("a", "b")))
+	p.send(getFrame(5, "/"), resetFrame(5, 8))
+	p.alive()
+	close(end)
+	p.until("end 1")
+	p.until("closed")
+	if n := g.server.Counters.Malformed.Value(); n != 0 || len(p.status) != 1 {
+		t.Errorf("%d streams were reset, answers: %v", n, p.status)
+	}
+}
+
 func TestCloseCutsExchanges(t *testing.T) {
 	t.Parallel()
 	begun := make(chan struct{})
@@ -147,7 +173,7 @@ func TestNothingIsBegunBehindAGoAway(t *testing.T) {
 	if f := l.onFrame(parseFrameHeader([]byte(get)), []byte(get[frameHeaderLen:])); f != nil {
 		t.Errorf("%+v", f)
 	}
-	if n := l.lastOpened(); n != 0 || c.running != 0 {
+	if n := l.lastTaken; n != 0 || c.running != 0 {
 		t.Errorf("stream %d was opened, %d run", n, c.running)
 	}
 	l.finish(nil)

@@ -47,9 +47,10 @@ type link struct {
 	recvCredit int64 // taken by streams, and not given back yet
 	tight      int   // streams that wait for the window of the connection
 
-	closed  bool   // nothing more is sent or received
-	failing bool   // a GOAWAY with an error is on its way: nothing more is sent behind it
-	ended   recent // streams that have ended
+	closed    bool   // nothing more is sent or received
+	failing   bool   // a GOAWAY with an error is on its way: nothing more is sent behind it
+	ended     recent // streams that have ended
+	lastTaken uint32 // the peer's last stream that we have begun, for GOAWAY; a server pushes none
 
 	ticker    *time.Timer
 	largeHeld bool  // the reader waits with a large buffer
@@ -358,20 +359,12 @@ func (l *link) failLocked(f *fault) {
 		l.counters.Errors.Add(l.shard, 1)
 	}
 	l.failing = true
-	l.writer.out = appendGoAway(l.writer.open(), l.lastOpened(), f.code, f.why)
+	l.writer.out = appendGoAway(l.writer.open(), l.lastTaken, f.code, f.why)
 	l.kick()
 	for _, s := range l.streams {
 		s.lose()
 	}
 	_ = l.nc.SetReadDeadline(time.Unix(1, 0))
-}
-
-// lastOpened is the last stream of the peer that we have seen.
-func (l *link) lastOpened() uint32 {
-	if l.server {
-		return l.reader.lastStream.Load()
-	}
-	return 0
 }
 
 // finish ends a connection whose reader has stopped, because of f or, without one, because the

@@ -136,9 +136,8 @@ type serverConn struct {
 	taken     int // streams, ever
 	running   int // exchanges whose goroutine has not ended
 	drainStep drainStep
-	drainFrom int64  // clock of the first step
-	lastTaken uint32 // after the second step: streams above are ignored
-	begunAt   int64  // clock
+	drainFrom int64 // clock of the first step
+	begunAt   int64 // clock
 }
 
 type drainStep uint8
@@ -245,8 +244,8 @@ func (c *serverConn) decide() {
 	if c.drainStep != drainWarned {
 		return
 	}
-	c.drainStep, c.lastTaken = drainDecided, l.lastOpened()
-	l.writer.out = appendGoAway(l.writer.open(), c.lastTaken, NoError, "")
+	c.drainStep = drainDecided
+	l.writer.out = appendGoAway(l.writer.open(), l.lastTaken, NoError, "")
 	l.kick()
 	c.leaveIfDone()
 }
@@ -335,10 +334,15 @@ func (c *serverConn) enter(id uint32) (there bool, e entry) {
 	switch {
 	case id%2 == 0, id <= l.reader.lastStream.Load():
 		return false, entryOld
-	case c.drainStep >= drainDecided, l.failing, l.closed:
-		return false, entryIgnored // The last GOAWAY has said that it will not be served.
 	}
 	l.reader.lastStream.Store(id)
+	if c.drainStep >= drainDecided || l.failing || l.closed {
+		// The last GOAWAY has said that it will not be served: what follows the head is no fault (RFC 9113 §6.8).
+		l.ended.add(id, true)
+		l.floods.expectLate()
+		return false, entryIgnored
+	}
+	l.lastTaken = id
 	c.running++ // A drain that comes now waits for it.
 	if c.taken++; c.taken == c.limits.Requests {
 		c.warn()
