@@ -171,7 +171,7 @@ func (l *listener) stop() {
 	if l.socket.owner.Load() == l {
 		l.socket.stop()
 	}
-	l.hurry(time.Now().Add(lastHeader))
+	l.hurry(time.Now().Add(lastIntroduction))
 	l.server.Drain()
 	l.h2.Drain()
 	l.h3.Drain()

@@ -95,7 +95,7 @@ func TestProxyProtocolBeforeEverything(t *testing.T) {
 // waits for a header for long when the listener ends.
 func TestProxyProtocolAndTheEnd(t *testing.T) {
 	t.Parallel()
-	intime.Run(t, lastHeader, func(t *intime.T) { proxiesAtTheEnd(t) })
+	intime.Run(t, lastIntroduction, func(t *intime.T) { proxiesAtTheEnd(t) })
 }
 
 func proxiesAtTheEnd(t *intime.T) {

@@ -77,15 +77,15 @@ func (r *proxyRule) believes(nc net.Conn) bool {
 	return slices.ContainsFunc(r.trusted, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// introductions are what proxies say on the connections of a listener. While a header is
-// awaited no wire knows the connection, so it is kept here to be told that the listener
-// ends.
+// introductions are the connections of a listener that no wire knows yet: a header of a
+// proxy is awaited, a handshake, or the first bytes that say which wire. They are kept
+// here to be told that the listener ends.
 type introductions struct {
 	rule atomic.Pointer[proxyRule]
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	until time.Time // no header may take longer than this; the zero value is no limit
+	until time.Time // nothing of this may take longer; the zero value is no limit
 }
 
 // introduced finds out whose connection it is before anything else reads from it. client
@@ -208,5 +208,5 @@ func (i *introductions) hurry(until time.Time) {
 	}
 }
 
-// lastHeader is how long a header may take when the listener ends.
-const lastHeader = time.Second
+// lastIntroduction is how long a header or a handshake may take when the listener ends.
+const lastIntroduction = time.Second

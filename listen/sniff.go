@@ -3,24 +3,16 @@ package listen
 import (
 	"net"
 	"syscall"
-	"time"
 )
 
 // preface is what an HTTP/2 client sends first (RFC 9113 §3.4). No HTTP/1 request
 // begins like this.
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// sniffTimeout is how long a client may take for its first bytes where they decide
-// what it speaks.
-const sniffTimeout = 10 * time.Second
-
 // sniff looks at the first bytes of a plain connection without taking them, so that the
 // wire that gets it has a whole socket. It says whether they are HTTP/2 with prior
-// knowledge. Without HTTP/1 (otherwise false) nothing needs to be looked at.
-func sniff(nc net.Conn, otherwise bool) (isHTTP2 bool) {
-	if !otherwise {
-		return true
-	}
+// knowledge. It waits for them until the deadline of the connection.
+func sniff(nc net.Conn) (isHTTP2 bool) {
 	type rawer interface {
 		SyscallConn() (syscall.RawConn, error)
 	}
@@ -32,8 +24,6 @@ func sniff(nc net.Conn, otherwise bool) (isHTTP2 bool) {
 	if err != nil {
 		return false
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(sniffTimeout))
-	defer func() { _ = nc.SetReadDeadline(time.Time{}) }()
 	// A client that does not go on is the next reader's affair.
 	_ = raw.Read(func(fd uintptr) bool {
 		var buf [len(preface)]byte

@@ -50,11 +50,25 @@ func (l *listener) serve(nc net.Conn, client netip.AddrPort) {
 		l.serveTLS(nc, client, speaks)
 		return
 	}
-	if speaks.h2 && sniff(nc, speaks.h1) {
+	if speaks.h2 && l.beginsHTTP2(nc, speaks.h1) {
 		l.serveHTTP2(nc, client)
 		return
 	}
 	l.server.ServeConn(nc, client)
+}
+
+// sniffTimeout is how long a client may take for its first bytes where they decide
+// what it speaks.
+const sniffTimeout = 10 * time.Second
+
+// beginsHTTP2 looks at the first bytes of a plain connection, within their time.
+func (l *listener) beginsHTTP2(nc net.Conn, otherwise bool) bool {
+	if !otherwise {
+		return true
+	}
+	l.add(nc, time.Now().Add(sniffTimeout))
+	defer l.remove(nc)
+	return sniff(nc)
 }
 
 // serveHTTP2 serves a connection that was counted as one of HTTP/1.
@@ -72,7 +86,7 @@ type speaks struct {
 }
 
 func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) {
-	secure, err := handshake(nc, speaks.store)
+	secure, err := l.handshake(nc, speaks.store)
 	if err != nil {
 		l.metrics.HandshakeFailed()
 		l.turnAway(nc)
@@ -92,14 +106,18 @@ func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) 
 
 var errNoCertificates = errors.New("listen: the listener has no certificates yet")
 
-// handshake agrees on TLS, within its time.
-func handshake(nc net.Conn, store *certificates.Store) (*tls.Conn, error) {
+// handshake agrees on TLS, within its time. The context is for handshakes that wait for
+// something else than the client: a certificate on demand.
+func (l *listener) handshake(nc net.Conn, store *certificates.Store) (*tls.Conn, error) {
 	config := store.Config()
 	if config == nil {
 		return nil, errNoCertificates
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	by := time.Now().Add(handshakeTimeout)
+	ctx, cancel := context.WithDeadline(context.Background(), by)
 	defer cancel()
+	l.add(nc, by)
+	defer l.remove(nc)
 	secure := tls.Server(nc, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, err
