@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/engine"
 	"github.com/sluice-gateway/sluice/listen"
+	"github.com/sluice-gateway/sluice/listen/certificates"
 	"github.com/sluice-gateway/sluice/observe"
 	"github.com/sluice-gateway/sluice/policy"
 	"github.com/sluice-gateway/sluice/target"
@@ -28,6 +29,9 @@ type Options struct {
 	Gateway  *observe.Gateway
 	Metrics  policy.Metrics
 	Logger   *slog.Logger
+	// InUse has the certificates that a listener serves, nil where it serves none: one that
+	// has expired meanwhile must not stop a change of something else. It may be nil.
+	InUse func(listener, address string) *certificates.Store
 }
 
 // Compiler compiles one document after the other. Compile is called by one goroutine at a

@@ -143,7 +143,11 @@ func (b *build) checkCertificates(item config.Item[config.Listener], spec *certi
 	if acme != nil && looked.SelfSigned == nil {
 		looked.SelfSigned = &certificates.SelfSigned{} // In the place of those that come later; Check makes none.
 	}
-	warnings, err := certificates.Check(looked, time.Now())
+	var inUse *certificates.Store
+	if b.compiler.options.InUse != nil {
+		inUse = b.compiler.options.InUse(item.Value.Name.Value, item.Value.Address.String())
+	}
+	warnings, err := certificates.Check(looked, inUse, time.Now())
 	if acme != nil {
 		err = errors.Join(err, certificates.CheckACME(*acme))
 	}

@@ -92,7 +92,7 @@ func (s *Set) Prepare(specs []Spec) (*Change, error) {
 	c := &Change{set: s, update: specs}
 	var errs []error
 	for _, spec := range specs {
-		if old := s.find(spec); old != nil {
+		if old := s.find(spec.Name, spec.Address); old != nil {
 			c.next = append(c.next, old)
 			continue
 		}
@@ -244,11 +244,19 @@ func (s *Set) stores() map[string]*certificates.Store {
 }
 
 // find returns the listener that has this socket and name.
-func (s *Set) find(spec Spec) *listener {
+func (s *Set) find(name, address string) *listener {
 	for _, l := range s.open {
-		if l.spec.Address == spec.Address && l.spec.Name == spec.Name {
+		if l.spec.Address == address && l.spec.Name == name {
 			return l
 		}
+	}
+	return nil
+}
+
+// InUse is the certificates of a listener, nil where it has none.
+func (s *Set) InUse(name, address string) *certificates.Store {
+	if l := s.find(name, address); l != nil {
+		return l.speaks.Load().store
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ func newGateway(logger *slog.Logger) *gateway {
 		Gateway:  g.metrics,
 		Metrics:  g.registry,
 		Logger:   logger,
+		InUse:    g.sockets.InUse,
 	})
 	g.metrics.UpstreamStates(g.upstreamStates)
 	g.metrics.Floods(g.sockets.Floods, g.sockets.Resets)

@@ -107,9 +107,14 @@ func (s *Store) Measure(emit func(source string, seconds float64)) {
 
 // Check loads what a spec names and keeps nothing: for a configuration that is
 // looked at but not applied. The warnings are about certificates that expire soon.
-// Self-signed and automatic certificates are not made.
-func Check(spec Spec, now time.Time) (warnings []string, err error) {
-	st, err := load(spec, &state{}, now, true)
+// Self-signed and automatic certificates are not made. What inUse, which may be nil, serves
+// already is no error, as with its Prepare.
+func Check(spec Spec, inUse *Store, now time.Time) (warnings []string, err error) {
+	before := &state{}
+	if inUse != nil {
+		before = inUse.current.Load()
+	}
+	st, err := load(spec, before, now, true)
 	if err != nil {
 		return nil, err
 	}
@@ -134,12 +139,6 @@ func (c *calendar) log(logger *slog.Logger, all []Expiry, now time.Time) {
 		if urgency == Calm {
 			continue
 		}
-		key := e.Source + " " + e.NotAfter.String()
-		if before, ok := c.last[key]; ok && now.Sub(before) < 24*time.Hour {
-			last[key] = before
-			continue
-		}
-		last[key] = now
 		level, message := slog.LevelWarn, "certificate expires soon"
 		if urgency == Urgent {
 			level = slog.LevelError
@@ -147,6 +146,12 @@ func (c *calendar) log(logger *slog.Logger, all []Expiry, now time.Time) {
 		if e.Left(now) < 0 {
 			message = "certificate has expired"
 		}
+		key := message + e.Source + e.NotAfter.String()
+		if before, ok := c.last[key]; ok && now.Sub(before) < 24*time.Hour {
+			last[key] = before
+			continue
+		}
+		last[key] = now
 		logger.Log(context.Background(), level, message, "certificate", e.Source, "names", e.Names, "not_after", e.NotAfter, "left", span(max(0, e.Left(now))))
 	}
 	c.last = last

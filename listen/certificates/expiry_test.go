@@ -58,7 +58,9 @@ func TestWarningsAreLoggedOnceADay(t *testing.T) {
 	if !strings.Contains(j.text(), "level=ERROR msg=\"certificate expires soon\"") {
 		t.Error(j.text())
 	}
-	c.add(10 * 24 * time.Hour)
+	c.add(6*24*time.Hour - time.Hour)
+	s.Refresh()
+	c.add(2 * time.Hour) // That it has expired is told at once, although a warning was logged today.
 	s.Refresh()
 	if !strings.Contains(j.text(), "certificate has expired") || strings.Contains(j.text(), "b.example.com") {
 		t.Error(j.text())
@@ -81,12 +83,12 @@ func TestCheck(t *testing.T) {
 	root := newAuthority("Root", nil)
 	dir := t.TempDir()
 	f := root.files(t, dir, "a", leaf{names: []string{"a.example.com"}, from: -300 * 24 * time.Hour, until: 72*time.Hour + time.Minute})
-	warnings, err := Check(Spec{Files: []Files{f}}, time.Now())
+	warnings, err := Check(Spec{Files: []Files{f}}, nil, time.Now())
 	if err != nil || len(warnings) != 1 || !strings.HasPrefix(warnings[0], f.Certificate+": the certificate for a.example.com expires in 3 days, on ") {
 		t.Errorf("%q, %v", warnings, err)
 	}
 	folder := dir + "/never"
-	if w, err := Check(Spec{SelfSigned: &SelfSigned{Folder: folder}, Default: "localhost"}, time.Now()); err != nil || w != nil {
+	if w, err := Check(Spec{SelfSigned: &SelfSigned{Folder: folder}, Default: "localhost"}, nil, time.Now()); err != nil || w != nil {
 		t.Errorf("%v, %v", w, err)
 	}
 	if _, _, err := readFile(folder, time.Now()); err == nil {

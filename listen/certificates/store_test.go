@@ -226,7 +226,7 @@ func TestSpecs(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			_, err := NewStore(Env{}).Prepare(c.spec)
-			_, checked := Check(c.spec, time.Now())
+			_, checked := Check(c.spec, nil, time.Now())
 			if err == nil || checked == nil || err.Error() != checked.Error() {
 				t.Fatalf("%v; Check says %v", err, checked)
 			}
