@@ -71,9 +71,9 @@ func (c *checks) run(ctx context.Context) {
 }
 
 // watch asks one endpoint again and again. It is taken to be well until it has said
-// otherwise.
+// otherwise. What was good before an ejection does not end that.
 func (c *checks) watch(ctx context.Context, e *Endpoint) {
-	good, bad := 0, 0
+	good, bad, ejections := 0, 0, e.ejections()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -82,14 +82,20 @@ func (c *checks) watch(ctx context.Context, e *Endpoint) {
 			return
 		case <-timer.C:
 		}
+		if now := e.ejections(); now != ejections {
+			good, ejections = 0, now
+		}
 		err := c.inTurn(ctx, e)
 		if ctx.Err() != nil {
 			return
 		}
-		if err == nil {
-			good, bad = good+1, 0
-		} else {
+		switch {
+		case err != nil:
 			good, bad = 0, bad+1
+		case e.ejections() != ejections: // It was asked before.
+			good, bad = 0, 0
+		default:
+			good, bad = good+1, 0
 		}
 		c.conclude(e, err, good, bad)
 		timer.Reset(c.pause())

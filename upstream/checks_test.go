@@ -44,8 +44,12 @@ func (p *patient) times(address string) int {
 
 // checked runs a test with checks every ten seconds, on a clock of its own.
 func checked(t *testing.T, described string, test func(t *testing.T, u *Upstream, p *patient)) {
+	checkedWith(t, Config{}, described, test)
+}
+
+func checkedWith(t *testing.T, config Config, described string, test func(t *testing.T, u *Upstream, p *patient)) {
 	synctest.Test(t, func(t *testing.T) {
-		u := standing(Config{}, described)
+		u := standing(config, described)
 		p := &patient{ill: map[string]bool{}, asked: map[string]int{}}
 		c := &checks{upstream: u, health: &Health{Interval: 10 * time.Second, Unhealthy: 3, Healthy: 2}, ask: p.ask, turns: make(chan struct{}, 2)}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -152,4 +156,51 @@ func TestCheckEndsEjection(t *testing.T) {
 	if a.State() != "healthy" {
 		t.Errorf("after two good answers it is %s", a.State())
 	}
+}
+
+// TestChecksBeforeAnEjection are good answers that were given before an endpoint was ejected: they do not
+// end that.
+func TestChecksBeforeAnEjection(t *testing.T) {
+	t.Parallel()
+	config := Config{Ejection: &outlier.Config{Consecutive: 1, Base: time.Hour}}
+	checkedWith(t, config, "a b", func(t *testing.T, u *Upstream, _ *patient) {
+		a := u.Endpoints()[0]
+		time.Sleep(45 * time.Second)
+		for again := range 2 {
+			a.member.Record(message.Clock(), true, 0)
+			for check, want := range []string{"ejected", "ejected", "healthy"} {
+				if synctest.Wait(); a.State() != want {
+					t.Errorf("ejected %d times, after %d good answers it is %s", again+1, check, a.State())
+				}
+				time.Sleep(10 * time.Second)
+			}
+		}
+	})
+}
+
+// TestCheckDuringAnEjection is an endpoint that is ejected while it is asked: so it was asked before.
+func TestCheckDuringAnEjection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		u := standing(Config{Ejection: &outlier.Config{Consecutive: 1, Base: time.Hour}}, "a b")
+		a := u.Endpoints()[0]
+		asked := 0
+		c := &checks{upstream: u, health: &Health{Interval: 10 * time.Second, Unhealthy: 1, Healthy: 1}, turns: make(chan struct{}, 1)}
+		c.ask = func(context.Context, *Endpoint) error {
+			if asked++; asked == 2 {
+				a.member.Record(message.Clock(), true, 0)
+			}
+			return nil
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go c.watch(ctx, a)
+		for check, want := range []string{"healthy", "ejected", "healthy"} {
+			if synctest.Wait(); a.State() != want {
+				t.Errorf("after %d checks it is %s", check+1, a.State())
+			}
+			time.Sleep(10 * time.Second)
+		}
+		cancel()
+		synctest.Wait()
+	})
 }

@@ -79,6 +79,14 @@ func (e *Endpoint) Zone() string { return e.zone }
 // Priority is the endpoint's level; 0 is used first.
 func (e *Endpoint) Priority() int { return e.priority }
 
+// ejections is how often the endpoint was ejected so far.
+func (e *Endpoint) ejections() int {
+	if e.member == nil {
+		return 0
+	}
+	return e.member.View(message.Clock()).Ejections
+}
+
 // Active is the number of exchanges under way.
 func (e *Endpoint) Active() int64 { return e.active.Load() }
 
