@@ -151,7 +151,7 @@ func (u *Upstream) delay(x *message.Exchange, resp *message.Response, t *retry.T
 			return u.config.Retry.Backoff.Pushback(named)
 		}
 		if named := resp.Header.Get("Retry-After"); named != "" {
-			if after, ok := retry.ParseAfter(named, x.Times.Started); ok {
+			if after, ok := retry.ParseAfter(named, time.Now()); ok {
 				return u.config.Retry.Backoff.DelayAfter(try, rand.Uint64(), after)
 			}
 		}

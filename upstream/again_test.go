@@ -93,7 +93,22 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestGoneDuringBackoff is a client that leaves while a further try is waited for.
+// TestRetryAfterDate is a date that is compared with the moment at which it is read: the exchange may have begun long before.
+func TestRetryAfterDate(t *testing.T) {
+	t.Parallel()
+	passed := time.Now().Add(-time.Minute).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")
+	o := newOrigin(t, failing(1, "Retry-After: "+passed+"\r\n"))
+	c := to(o.address)
+	c.Retry = again(1, "503")
+	u, _ := newUpstream(t, c)
+	x := exchange(&wire{}, "GET", nil)
+	x.Times.Started = time.Now().Add(-time.Hour)
+	if _, _, err := ask(u, x); err != nil || x.Facts.Tries != 2 {
+		t.Errorf("%d tries, %v", x.Facts.Tries, err)
+	}
+	atRest(t, u)
+}
+
 // TestNoPauseBeyondTheDeadline passes an answer on in place of a pause that is longer than the request may take.
 func TestNoPauseBeyondTheDeadline(t *testing.T) {
 	t.Parallel()
@@ -108,6 +123,7 @@ func TestNoPauseBeyondTheDeadline(t *testing.T) {
 	}
 }
 
+// TestGoneDuringBackoff is a client that leaves while a further try is waited for.
 func TestGoneDuringBackoff(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t, failing(100, "Retry-After: 3600\r\n"))
