@@ -18,7 +18,7 @@ type Retry struct {
 	Backoff  Backoff            `doc:"How long to wait before a request is sent again."`
 	Budget   unit.Share         `default:"20%" doc:"The share of the requests of the last 10s that may be sent again, and after a timeout also of those under way: so that retries do not become the load that an ill upstream dies of."`
 	// BudgetMinimum lets an upstream with few requests have retries at all.
-	BudgetMinimum int    `default:"3" min:"0" max:"10000" doc:"How many may be sent again in any case within 10s, and after a timeout at one time."`
+	BudgetMinimum int    `default:"3" min:"0" max:"10000" doc:"How many may be sent again in any case within 10s, and after a timeout at one time. 0: only the share counts."`
 	Hedge         *Hedge `doc:"When a request goes to another endpoint as well, because the answer takes long; absent: never."`
 }
 
@@ -32,8 +32,8 @@ type Hedge struct {
 // Backoff says how long to wait before a request is sent again.
 type Backoff struct {
 	Base       unit.Duration `default:"25ms" min:"1ms" max:"1m" doc:"The longest wait before the first further try; it doubles with each. The wait is drawn evenly from nothing up to that."`
-	Max        unit.Duration `default:"250ms" min:"1ms" max:"1m" doc:"The longest wait before any further try."`
-	RetryAfter unit.Duration `default:"1s" min:"0s" max:"5m" doc:"The longest Retry-After of an origin that is waited for; where it asks for more its answer is passed on."`
+	Max        unit.Duration `default:"250ms" min:"1ms" max:"1m" doc:"The longest wait before any further try; no less than base."`
+	RetryAfter unit.Duration `default:"1s" min:"0s" max:"5m" doc:"The longest Retry-After of an origin that is waited for; where it asks for more its answer is passed on. 0s: none is waited for."`
 }
 
 // Validate is called by the decoder.

@@ -9,11 +9,12 @@ import (
 // Backoff says how long to wait before a further try.
 //
 // The wait is drawn evenly from nothing up to a bound that doubles with each try
-// ("full jitter"): requests that failed together do not come back together.
+// ("full jitter"): requests that failed together do not come back together. The zero
+// value is the default one.
 type Backoff struct {
 	Base     time.Duration // the bound before the first further try; default 25ms
 	Cap      time.Duration // the bound never grows past this; default 250ms, at least Base
-	AfterCap time.Duration // longest Retry-After of an origin that is waited for; default 1s
+	AfterCap time.Duration // longest Retry-After of an origin that is waited for; 0 is none
 }
 
 // Defaults of a backoff. They are short, because a client waits.
@@ -25,6 +26,9 @@ const (
 
 // WithDefaults fills in what is not set.
 func (b Backoff) WithDefaults() Backoff {
+	if b == (Backoff{}) {
+		b.AfterCap = DefaultAfterCap
+	}
 	if b.Base <= 0 {
 		b.Base = DefaultBase
 	}
@@ -32,9 +36,6 @@ func (b Backoff) WithDefaults() Backoff {
 		b.Cap = DefaultCap
 	}
 	b.Cap = max(b.Cap, b.Base)
-	if b.AfterCap <= 0 {
-		b.AfterCap = DefaultAfterCap
-	}
 	return b
 }
 

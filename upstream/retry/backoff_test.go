@@ -31,6 +31,9 @@ func TestBackoffDefaults(t *testing.T) {
 	if got := (Backoff{Base: time.Second}).WithDefaults(); got.Cap != time.Second {
 		t.Errorf("a base above the default cap: cap %v", got.Cap)
 	}
+	if got, ok := (Backoff{Base: time.Second}).WithDefaults().DelayAfter(1, 0, time.Nanosecond); ok {
+		t.Errorf("without a longest Retry-After one is waited for: %v", got)
+	}
 	if got := (Backoff{Base: math.MaxInt64}).WithDefaults(); got.Delay(9, math.MaxUint64) != math.MaxInt64-1 {
 		t.Errorf("the largest base: %v", got.Delay(9, math.MaxUint64))
 	}

@@ -15,10 +15,10 @@ import (
 )
 
 // BudgetConfig says how many further tries an upstream bears. Further tries are
-// retries and hedges alike.
+// retries and hedges alike. The zero value is the default one.
 type BudgetConfig struct {
 	Share   float64       // of the requests in the window, and of the requests under way; default 0.2
-	Minimum int           // further tries that are allowed in any case, at one time and in one window; default 3
+	Minimum int           // further tries that are allowed in any case, at one time and in one window; 0 is none
 	Window  time.Duration // over which requests and further tries are counted; default 10s
 }
 
@@ -30,11 +30,11 @@ const (
 )
 
 func (c BudgetConfig) withDefaults() BudgetConfig {
+	if c == (BudgetConfig{}) {
+		c.Minimum = DefaultMinimum
+	}
 	if c.Share <= 0 {
 		c.Share = DefaultShare
-	}
-	if c.Minimum <= 0 {
-		c.Minimum = DefaultMinimum
 	}
 	if c.Window <= 0 {
 		c.Window = DefaultWindow

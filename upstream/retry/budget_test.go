@@ -19,6 +19,21 @@ func TestBudgetDefaults(t *testing.T) {
 	}
 }
 
+// A minimum of nothing is one: only the share counts.
+func TestBudgetWithoutAMinimum(t *testing.T) {
+	t.Parallel()
+	b := NewBudget(BudgetConfig{Share: 0.1})
+	if b.Replace(0) || b.Take(0, 1) {
+		t.Error("there is a further try before there were requests")
+	}
+	for range 10 {
+		b.Request(0, 0)
+	}
+	if !b.Replace(0) || b.Replace(0) {
+		t.Error("a tenth of ten requests is not one further try")
+	}
+}
+
 func TestBudgetUnderWay(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ active, want int64 }{{0, 3}, {1, 3}, {15, 3}, {19, 3}, {20, 4}, {100, 20}} {
