@@ -31,10 +31,19 @@ func (k *Handshake) Answered(header *message.Header) error {
 	if !k.Asked() {
 		return message.Internal.WithDetail("a tunnel for a request that did not ask for one")
 	}
-	if accept, ok := header.Lookup("Sec-WebSocket-Accept"); ok && accept != k.accept {
+	if header.Get("Sec-WebSocket-Accept") != k.accept {
 		return message.UpstreamMalformed.WithDetail("the origin accepts another WebSocket than the one that was asked for")
 	}
 	header.Del("Sec-WebSocket-Accept")
 	header.Del("Upgrade")
+	return nil
+}
+
+// Declined decides whether an answer that makes no tunnel may be sent: any 2xx would tell the client
+// that its tunnel stands (RFC 8441 §5, RFC 9220 §3).
+func (k *Handshake) Declined(resp *message.Response) error {
+	if k.Asked() && resp.Status/100 == 2 {
+		return message.UpstreamMalformed.WithDetail("the handshake of a WebSocket is answered as if it were an ordinary request")
+	}
 	return nil
 }

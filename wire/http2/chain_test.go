@@ -134,23 +134,43 @@ func TestTunnelThroughBothEnds(t *testing.T) {
 	p.alive()
 }
 
-// A handshake that another WebSocket would have been accepted by is none.
-func TestTunnelWithTheWrongAccept(t *testing.T) {
+// The answer to another handshake is none, nor is one that makes no tunnel: the client would take it for one.
+func TestTunnelThatIsNone(t *testing.T) {
 	t.Parallel()
-	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
-		a, b := net2()
-		_ = b.Close()
-		x.Response.Status = 101
-		x.Response.Header.Append("Sec-WebSocket-Accept", "wrong")
-		x.Response.Tunnel = a
-		if err := x.Wire().Respond(x); err == nil || x.Wire().Started() {
-			t.Errorf("%v", err)
-		}
-		_ = say(x, 502, "")
-	}))
-	p := dialRaw(t, g.address()).send(greeting, frame(frameHeaders, flagEndHeaders, 1, fields(
-		":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "example.com", ":path", "/chat")))
-	p.until("headers 1 502")
+	for name, answer := range map[string]func(x *message.Exchange, tunnel message.Tunnel){
+		"another accept": func(x *message.Exchange, tunnel message.Tunnel) {
+			x.Response.Status, x.Response.Tunnel = 101, tunnel
+			x.Response.Header.Append("Sec-WebSocket-Accept", "wrong")
+		},
+		"no accept": func(x *message.Exchange, tunnel message.Tunnel) {
+			x.Response.Status, x.Response.Tunnel = 101, tunnel
+		},
+		"200": func(x *message.Exchange, _ message.Tunnel) {
+			x.Response.Status = 200
+			x.Response.SetBody([]byte("hello"))
+		},
+		"204": func(x *message.Exchange, _ message.Tunnel) { x.Response.Status = 204 },
+		"a tunnel that somebody has made a 200 of": func(x *message.Exchange, tunnel message.Tunnel) {
+			x.Response.Status, x.Response.Tunnel = 200, tunnel
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+				a, b := net2()
+				_ = b.Close()
+				answer(x, a)
+				if err := x.Wire().Respond(x); err == nil || x.Wire().Started() {
+					t.Errorf("%v", err)
+				}
+				x.Response.Tunnel = nil
+				_ = say(x, 502, "")
+			}))
+			p := dialRaw(t, g.address()).send(greeting, frame(frameHeaders, flagEndHeaders, 1, fields(
+				":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "example.com", ":path", "/chat")))
+			p.until("headers 1 502")
+		})
+	}
 }
 
 func TestUpgradeWithoutExtendedConnect(t *testing.T) {

@@ -19,6 +19,9 @@ func (s *serverStream) Respond(x *message.Exchange) error {
 	if err := resp.Settle(); err != nil {
 		return err
 	}
+	if err := s.handshake.Declined(resp); err != nil {
+		return err
+	}
 	plan := section.PlanBody(x)
 	err := s.sendHead(x, plan)
 	if err == nil && plan.Send {

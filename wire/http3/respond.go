@@ -18,6 +18,9 @@ func (s *serverStream) Respond(x *message.Exchange) error {
 	if err := resp.Settle(); err != nil {
 		return err
 	}
+	if err := s.handshake.Declined(resp); err != nil {
+		return err
+	}
 	if s.quic.Context().Err() != nil {
 		resp.CloseBody()
 		s.spoil(faultGone)

@@ -54,25 +54,18 @@ func webSocket() string {
 }
 
 // switching answers as an HTTP/1.1 origin would.
-func switching(m *mirror, accept string) handler {
+func switching(m *mirror) handler {
 	return func(x *message.Exchange) {
 		if x.Request.Method != "GET" || x.Request.Upgrade != "websocket" {
 			echo(x)
 			return
 		}
-		if accept == "" {
-			accept = websocket.Accept(x.Request.Header.Get("Sec-WebSocket-Key"))
-		}
 		x.Response.Status = 101
-		x.Response.Header.Append("Sec-WebSocket-Accept", accept)
+		x.Response.Header.Append("Sec-WebSocket-Accept", websocket.Accept(x.Request.Header.Get("Sec-WebSocket-Key")))
 		x.Response.Header.Append("Upgrade", "websocket")
 		x.Response.Header.Append("Connection", "Upgrade")
 		x.Response.Tunnel = m
-		if x.Wire().Respond(x) != nil {
-			x.Response.Status, x.Response.Tunnel = 502, nil
-			x.Response.Header.Reset()
-			_ = x.Wire().Respond(x)
-		}
+		_ = x.Wire().Respond(x)
 	}
 }
 
@@ -80,7 +73,7 @@ func switching(m *mirror, accept string) handler {
 func TestTunnel(t *testing.T) {
 	t.Parallel()
 	m := newMirror()
-	r := newRig(t, Limits{}, switching(m, ""))
+	r := newRig(t, Limits{}, switching(m))
 	s := r.dial().request(webSocket(), false)
 	sent := ""
 	for _, n := range []int{1, 125, 1000, 16 << 10, 40 << 10} {
@@ -95,12 +88,39 @@ func TestTunnel(t *testing.T) {
 	}
 }
 
-// Another handshake's answer is none.
-func TestTunnelWithTheWrongAccept(t *testing.T) {
+// The answer to another handshake is none, nor is one that makes no tunnel: the client would take it for one.
+func TestTunnelThatIsNone(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, Limits{}, switching(newMirror(), "wrong"))
-	if a := receive(r.dial().request(webSocket(), true)); a.String() != "502" {
-		t.Error(a)
+	for name, answer := range map[string]func(x *message.Exchange){
+		"another accept": func(x *message.Exchange) {
+			x.Response.Status, x.Response.Tunnel = 101, newMirror()
+			x.Response.Header.Append("Sec-WebSocket-Accept", "wrong")
+		},
+		"no accept": func(x *message.Exchange) { x.Response.Status, x.Response.Tunnel = 101, newMirror() },
+		"200": func(x *message.Exchange) {
+			x.Response.Status = 200
+			x.Response.SetBody([]byte("hello"))
+		},
+		"204": func(x *message.Exchange) { x.Response.Status = 204 },
+		"a tunnel that somebody has made a 200 of": func(x *message.Exchange) {
+			x.Response.Status, x.Response.Tunnel = 200, newMirror()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Limits{}, handler(func(x *message.Exchange) {
+				answer(x)
+				if err := x.Wire().Respond(x); err == nil || x.Wire().Started() {
+					t.Errorf("%v", err)
+				}
+				x.Response.Status, x.Response.Tunnel = 502, nil
+				x.Response.Header.Reset()
+				_ = x.Wire().Respond(x)
+			}))
+			if a := receive(r.dial().request(webSocket(), true)); a.String() != "502" {
+				t.Error(a)
+			}
+		})
 	}
 }
 
@@ -114,7 +134,7 @@ func TestTunnelOfAClientThatGoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMirror()
-			r := newRig(t, Limits{}, switching(m, ""))
+			r := newRig(t, Limits{}, switching(m))
 			p := r.dial()
 			s := p.request(webSocket()+frame(frameData, "hello"), false)
 			if _, err := s.Read(make([]byte, 1)); err != nil {
@@ -130,7 +150,7 @@ func TestTunnelOfAClientThatGoes(t *testing.T) {
 func TestTunnelAndDrain(t *testing.T) {
 	t.Parallel()
 	m := newMirror()
-	r := newRig(t, Limits{}, switching(m, ""))
+	r := newRig(t, Limits{}, switching(m))
 	look := r.hold()
 	p := r.dial()
 	s := p.request(webSocket(), false)
