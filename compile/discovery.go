@@ -15,7 +15,8 @@ import (
 )
 
 // discover gives an upstream the source of its endpoints, and those that it had before
-// where the source is the same. A dry build looks whether the source can be made.
+// where the same is asked for, however it is asked: whoever changes an interval or a token
+// because the source fails must not lose them. A dry build looks whether the source can be made.
 func (b *build) discover(item config.Item[config.Upstream], shared *sharedUpstream) {
 	d := item.Value.Discovery
 	if d == nil {
@@ -36,7 +37,7 @@ func (b *build) discover(item config.Item[config.Upstream], shared *sharedUpstre
 	if b.old == nil {
 		return
 	}
-	if old, ok := b.old.upstreams[item.Value.Name.Value]; ok && old.Made().Discovery == shared.Made().Discovery {
+	if old, ok := b.old.upstreams[item.Value.Name.Value]; ok && askedFor(old.from.Discovery) == askedFor(d) {
 		shared.Inherit(old.Upstream)
 	}
 }
@@ -150,6 +151,21 @@ func parseEndpoints(path string, text []byte) ([]discovery.Endpoint, error) {
 		}
 	}
 	return list, nil
+}
+
+// askedFor is whose endpoints a source tells, without how it is asked.
+func askedFor(d *traffic.Discovery) string {
+	switch {
+	case d == nil:
+		return ""
+	case d.DNS != nil:
+		return fmt.Sprintf("dns %s %d %s %s", d.DNS.Name, d.DNSPort(), d.DNS.Type, d.Scheme)
+	case d.HTTP != nil:
+		return fmt.Sprintf("http %s %s", d.HTTP.URL, d.Scheme)
+	case d.Consul != nil:
+		return fmt.Sprintf("consul %s %s %q %s %s", d.Consul.URL, d.Consul.Service, d.Consul.Tags, d.Consul.Datacenter, d.Scheme)
+	}
+	return "file " + d.File
 }
 
 // discoveryWords tells two descriptions apart, secrets included, which it does not show.

@@ -24,7 +24,18 @@ func TestMain(m *testing.M) { os.Exit(rig.Main(m)) }
 // gateway runs with one upstream.
 type gateway struct {
 	*rig.Gateway
-	dir, address string
+	dir, admin, address string
+}
+
+// document is a configuration with one upstream.
+func (g *gateway) document(upstream string) string {
+	return fmt.Sprintf(`admin: { address: %q }
+listeners: [{ name: web, address: %q }]
+upstreams:
+  - name: orders
+    %s
+routes: [{ name: all, upstream: orders }]
+`, g.admin, g.address, strings.ReplaceAll(upstream, "\n", "\n    "))
 }
 
 // start runs a gateway whose upstream is described by upstream, in YAML.
@@ -38,15 +49,9 @@ func start(t *testing.T, dir, upstream string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, dir, "sluice.yaml", fmt.Sprintf(`admin: { address: %q }
-listeners: [{ name: web, address: %q }]
-upstreams:
-  - name: orders
-    %s
-routes: [{ name: all, upstream: orders }]
-`, admin, address, strings.ReplaceAll(upstream, "\n", "\n    ")))
-	g, err := rig.Start(dir, "sluice.yaml", admin, "", nil)
-	if err != nil {
+	g := &gateway{dir: dir, admin: admin, address: address}
+	put(t, dir, "sluice.yaml", g.document(upstream))
+	if g.Gateway, err = rig.Start(dir, "sluice.yaml", admin, "", nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -58,7 +63,7 @@ routes: [{ name: all, upstream: orders }]
 	if err := g.Ready(); err != nil {
 		t.Fatal(err)
 	}
-	return &gateway{g, dir, address}
+	return g
 }
 
 // put replaces a file as a whole.

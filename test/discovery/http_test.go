@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/sluice-gateway/sluice/test/rig"
 )
 
 // TestHTTP: an https server with an own authority and a token tells endpoints, and one that
@@ -29,10 +31,25 @@ func TestHTTP(t *testing.T) {
 	dir := t.TempDir()
 	put(t, dir, "authority.pem", certificate(server))
 	put(t, dir, "token", "s3cret")
-	g := start(t, dir, fmt.Sprintf(`discovery: { http: { url: "%s/orders?key=hidden", interval: 1s, headers: { Authorization: "Bearer ${file:token}" }, tls: { authorities: authority.pem } } }`, server.URL))
+	source := fmt.Sprintf(`discovery: { http: { url: "%s/orders?key=hidden", interval: 1s, headers: { Authorization: "Bearer ${file:token}" }, tls: { authorities: authority.pem } } }`, server.URL)
+	g := start(t, dir, source)
 	g.answers(t, 200, "a")
 	forbidden.Store(true)
-	g.logs(t, "discovery fault", "it answered 403")
+	g.logs(t, "discovery fault", "it answered 403", `"endpoints_kept":1`)
+	g.answers(t, 200, "a")
+	// Another way to ask the same source begins with what is known.
+	put(t, dir, "sluice.yaml", g.document(strings.Replace(source, "interval: 1s", "interval: 2s, timeout: 5s", 1)))
+	if err := rig.Eventually(func() error {
+		if n, err := g.Logged("discovery fault"); n < 2 || err != nil {
+			return fmt.Errorf("%d faults, %v", n, err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(g.Log(), `"endpoints_kept":0`) {
+		t.Error("a reload has lost the endpoints")
+	}
 	g.answers(t, 200, "a")
 	_, status, err := g.Get("/status")
 	for _, secret := range []string{"s3cret", "hidden"} {
