@@ -24,7 +24,7 @@ func TestHandshake(t *testing.T) {
 	for _, test := range []struct {
 		accept string
 		good   bool
-	}{{websocket.Accept(key), true}, {"", true}, {websocket.Accept("another"), false}} {
+	}{{websocket.Accept(key), true}, {"", false}, {websocket.Accept("another"), false}} {
 		answer := &message.Header{}
 		answer.Append("Upgrade", "websocket")
 		answer.Append("Sec-WebSocket-Protocol", "chat")
@@ -34,6 +34,22 @@ func TestHandshake(t *testing.T) {
 		err := shake.Answered(answer)
 		if (err == nil) != test.good || test.good && answer.Len() != 1 {
 			t.Errorf("accept %q: %v, %v", test.accept, err, answer)
+		}
+	}
+}
+
+// To the client any 2xx would be its tunnel.
+func TestHandshakeThatIsDeclined(t *testing.T) {
+	t.Parallel()
+	var none, shake Handshake
+	shake.Begin(new(message.Request), "websocket")
+	for status, sent := range map[int]bool{200: false, 204: false, 299: false, 302: true, 403: true, 426: true, 500: true} {
+		resp := &message.Response{Status: status}
+		if err := shake.Declined(resp); (err == nil) != sent {
+			t.Errorf("%d: %v", status, err)
+		}
+		if err := none.Declined(resp); err != nil {
+			t.Errorf("%d to an ordinary request: %v", status, err)
 		}
 	}
 }
