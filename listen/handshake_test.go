@@ -2,6 +2,9 @@ package listen
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sluice-gateway/sluice/listen/certificates"
@@ -30,5 +33,23 @@ func TestSilentClientsAndTheEnd(t *testing.T) {
 				t.Errorf("%d connections are counted as open, %d are introduced", metrics.open.Load(), len(l.conns))
 			}
 		})
+	}
+}
+
+// TestFolderForCertificatesThatCannotBe: what is wrong is said once, and not that there are no
+// certificates then.
+func TestFolderForCertificatesThatCannotBe(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t)
+	_, err := r.Prepare([]Spec{{
+		Name: "secure", Address: free(t), TLS: &certificates.Spec{},
+		ACME: &certificates.ACME{Domains: []string{"a.example.com"}, Folder: filepath.Join(file, "below")},
+	}})
+	if err == nil || !strings.HasPrefix(err.Error(), "listener secure: tls: certificates: opening the folder for certificates: ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v", err)
 	}
 }

@@ -183,6 +183,7 @@ func (c *Change) loadCertificates() (errs []error) {
 			automatic, err := c.automatic(spec.ACME)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("listener %s: tls: %w", spec.Name, err))
+				continue
 			}
 			secured.Automatic = automatic
 		}

@@ -200,7 +200,7 @@ func checkDomain(d string) error {
 			"name the hosts, or use on_demand", d)
 	case net.ParseIP(d) != nil:
 		return fmt.Errorf("acme: %q is an address; certificates are obtained for names", d)
-	case !certmagic.SubjectQualifiesForCert(d) || len(d) > maxName || strings.ContainsAny(d, ":/ "):
+	case !certmagic.SubjectQualifiesForCert(d) || len(d) > maxName || strings.ContainsAny(d, ":/ ") || strings.Contains(d, ".."):
 		return fmt.Errorf("acme: %q is not the name of a host", d)
 	}
 	for _, c := range d {

@@ -3,6 +3,7 @@ package certificates
 import (
 	"context"
 	"log/slog"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -54,7 +55,8 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 			}
 		}
 	}
-	c.logger.LogAttrs(context.Background(), slogLevel(e.Level), e.LoggerName+": "+e.Message, attrs...)
+	// A part that has no name leaves a dot in front of those below it.
+	c.logger.LogAttrs(context.Background(), slogLevel(e.Level), strings.TrimPrefix(e.LoggerName, ".")+": "+e.Message, attrs...)
 	return nil
 }
 
