@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -41,7 +42,7 @@ type look struct {
 // readFile reads a whole file and remembers how it looked. now is when that is.
 func readFile(path string, now time.Time) ([]byte, look, error) {
 	l := look{path: path, at: now}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // A pipe would wait for a writer.
 	if err != nil {
 		return nil, l, problemf(path, "%s", plain(err))
 	}
@@ -52,6 +53,9 @@ func readFile(path string, now time.Time) ([]byte, look, error) {
 	}
 	if info.IsDir() {
 		return nil, l, problemf(path, "is a folder; name a file in it")
+	}
+	if !info.Mode().IsRegular() {
+		return nil, l, problemf(path, "is a pipe or a device; name a file that can be read again when it changes")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {

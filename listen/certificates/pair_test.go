@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -133,10 +134,16 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	large := write(t, filepath.Join(dir, "large"), make([]byte, maxFile+1))
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none"): "there is no such file",
 		dir:                        "is a folder",
 		large:                      "is larger than 1 MiB",
+		pipe:                       "is a pipe or a device", // And it is not waited for.
+		os.DevNull:                 "is a pipe or a device",
 	} {
 		_, _, err := loadPair(Files{path, path}, forServer, time.Now())
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path+": ") {
