@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -40,7 +41,7 @@ type Config struct {
 	Path   string      // with its query; default /
 	Host   string      // default: the endpoint's address
 	Fields [][2]string // names and values
-	HTTP2  bool        // the endpoint speaks HTTP/2, with prior knowledge where it has no TLS
+	HTTP2  bool        // the endpoint speaks HTTP/2, with prior knowledge where it has no TLS; else what ALPN agrees on, or HTTP/1.1
 
 	Statuses []Range // default 200 to 299
 	Body     string  // what the body must contain within its first MaxBody bytes
@@ -62,9 +63,8 @@ func (c Config) Equal(d Config) bool {
 
 // Prober asks endpoints. Its methods may be called from any goroutine.
 type Prober struct {
-	config         Config
-	secure         func(host string) *tls.Config // nil without TLS
-	plain, secured http.RoundTripper             // nil with TCP
+	config Config
+	secure func(host string) *tls.Config // nil without TLS
 }
 
 // New returns a prober. secure makes the TLS settings for an endpoint's host; it may be nil
@@ -79,33 +79,44 @@ func New(config Config, secure func(host string) *tls.Config) *Prober {
 	if len(config.Statuses) == 0 {
 		config.Statuses = []Range{{200, 299}}
 	}
-	p := &Prober{config: config, secure: secure}
-	if config.Kind != TCP {
-		p.plain, p.secured = p.transport(false), p.transport(true)
-	}
-	return p
+	return &Prober{config: config, secure: secure}
 }
 
-// transport sends requests, each over a connection of its own: an endpoint that takes no new
+// over sends one request over a connection that was made for it: an endpoint that takes no new
 // connections is not well.
-func (p *Prober) transport(secure bool) http.RoundTripper {
-	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return p.dial(ctx, address, secure) }
-	if p.config.Kind == GRPC || p.config.HTTP2 {
+func (p *Prober) over(nc net.Conn) http.RoundTripper {
+	var used atomic.Bool
+	take := func(context.Context, string, string) (net.Conn, error) {
+		if used.Swap(true) {
+			return nil, net.ErrClosed // A second try would hide what has become of the first one.
+		}
+		return nc, nil
+	}
+	if p.speaksHTTP2(nc) {
 		return &http2.Transport{
 			AllowHTTP: true,
 			DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
-				return dial(ctx, network, address)
+				return take(ctx, network, address)
 			},
 			DisableCompression: true,
 		}
 	}
 	return &http.Transport{
-		DialContext:            dial,
-		DialTLSContext:         dial,
+		DialContext:            take,
+		DialTLSContext:         take,
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: MaxBody,
 	}
+}
+
+// speaksHTTP2 says whether the endpoint is asked over HTTP/2: that was said, or agreed on.
+func (p *Prober) speaksHTTP2(nc net.Conn) bool {
+	if p.config.Kind == GRPC || p.config.HTTP2 {
+		return true
+	}
+	protected, ok := nc.(*tls.Conn)
+	return ok && protected.ConnectionState().NegotiatedProtocol == http2.NextProtoTLS
 }
 
 // Probe asks the endpoint at address, which is host:port. A nil error says that it is well.
@@ -149,7 +160,12 @@ func (p *Prober) dial(ctx context.Context, address string, secure bool) (net.Con
 		_ = nc.Close()
 		return nil, err
 	}
-	protected := tls.Client(nc, p.secure(host))
+	config := p.secure(host)
+	if p.config.Kind == GRPC { // Whatever requests are sent over, this is HTTP/2.
+		config = config.Clone()
+		config.NextProtos = []string{http2.NextProtoTLS}
+	}
+	protected := tls.Client(nc, config)
 	if err := protected.HandshakeContext(ctx); err != nil {
 		_ = nc.Close()
 		return nil, err
@@ -163,14 +179,12 @@ func (p *Prober) ask(ctx context.Context, address string, secure bool) error {
 	if err != nil {
 		return fmt.Errorf("probe: making the request: %w", err)
 	}
-	transport := p.plain
-	if secure {
-		transport = p.secured
+	nc, err := p.dial(ctx, address, secure)
+	if err != nil {
+		return fmt.Errorf("probe: connecting: %w", err)
 	}
-	if h2, ok := transport.(*http2.Transport); ok {
-		defer h2.CloseIdleConnections()
-	}
-	resp, err := transport.RoundTrip(req)
+	defer nc.Close()
+	resp, err := p.over(nc).RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -148,6 +149,50 @@ func TestGRPC(t *testing.T) {
 	address, _, _ := endpoint(t, false)
 	if err := New(Config{Kind: GRPC, Timeout: 10 * time.Second}, nil).Probe(t.Context(), address, false); err == nil {
 		t.Error("a server that speaks no gRPC is well")
+	}
+}
+
+// TestAgreed is what endpoints are asked over when TLS is agreed on: what upstreams offer, and what the
+// endpoints take of that.
+func TestAgreed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		takes  []string
+		config Config
+		offers []string
+		want   string // HTTP/1.1, HTTP/2.0; "": it is not well
+	}{
+		{[]string{"h2", "http/1.1"}, Config{}, []string{"h2", "http/1.1"}, "HTTP/2.0"},
+		{[]string{"http/1.1"}, Config{}, []string{"h2", "http/1.1"}, "HTTP/1.1"},
+		{[]string{"h2"}, Config{}, []string{"h2", "http/1.1"}, "HTTP/2.0"},
+		{[]string{"h2", "http/1.1"}, Config{}, []string{"http/1.1"}, "HTTP/1.1"},
+		{[]string{"h2", "http/1.1"}, Config{HTTP2: true}, []string{"h2"}, "HTTP/2.0"},
+		{[]string{"http/1.1"}, Config{HTTP2: true}, []string{"h2"}, ""},
+		{[]string{"h2", "http/1.1"}, Config{Kind: GRPC}, []string{"http/1.1"}, "HTTP/2.0"},
+	} {
+		seen := make(chan string, 1)
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			seen <- r.Proto
+			w.Header().Set("Content-Type", "application/grpc")
+			w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+			_, _ = w.Write([]byte{0, 0, 0, 0, 2, 8, 1}) // A message: serving.
+		}))
+		s.EnableHTTP2 = c.takes[0] == "h2"
+		s.TLS = &tls.Config{NextProtos: c.takes}
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.StartTLS()
+		roots := x509.NewCertPool()
+		roots.AddCert(s.Certificate())
+		settings := func(string) *tls.Config {
+			return &tls.Config{RootCAs: roots, ServerName: "example.com", NextProtos: c.offers}
+		}
+		c.config.Timeout = 10 * time.Second
+		err := New(c.config, settings).Probe(t.Context(), s.Listener.Addr().String(), true)
+		s.Close()
+		close(seen)
+		if got := <-seen; got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("takes %v, offered %v: asked over %q, want %q: %v", c.takes, c.offers, got, c.want, err)
+		}
 	}
 }
 
