@@ -19,7 +19,8 @@ import (
 const suiteResult = "146 tests, 146 passed, 0 skipped, 0 failed"
 
 // TestSuite runs the public suite for HTTP/2 servers (h2spec) from outside, over TLS and with prior
-// knowledge. None of its cases may fail, and none be left out.
+// knowledge, alone and beside HTTP/1, on a route to an origin and on one that is answered at once. None of
+// its cases may fail, and none be left out.
 func TestSuite(t *testing.T) {
 	t.Parallel()
 	scratch := t.TempDir()
@@ -29,11 +30,17 @@ func TestSuite(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	plain, secure := startForSuite(t)
+	plain, both, secure := startForSuite(t)
 	for name, c := range map[string]struct {
 		address string
 		flags   []string
-	}{"h2c": {plain, nil}, "tls": {secure, []string{"--tls", "--insecure"}}} {
+	}{
+		"h2c to an origin": {plain, nil},
+		"tls to an origin": {secure, []string{"--tls", "--insecure"}},
+		"h2c at once":      {plain, []string{"--path", "/at-once"}},
+		"h2c beside http1": {both, []string{"--path", "/at-once"}},
+		"tls at once":      {secure, []string{"--tls", "--insecure", "--path", "/at-once"}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			_, port, err := net.SplitHostPort(c.address)
 			if err != nil {
@@ -51,9 +58,9 @@ func TestSuite(t *testing.T) {
 }
 
 // startForSuite runs a gateway before an origin that reads a request to its end before it
-// answers: some cases break a rule behind the head of a request, and an answer that
-// comes first is no mistake.
-func startForSuite(t *testing.T) (plain, secure string) {
+// answers. Some cases break a rule behind the head of a request: where the answer comes
+// first, the client must hear of it all the same.
+func startForSuite(t *testing.T) (plain, both, secure string) {
 	t.Helper()
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := io.Copy(io.Discard, r.Body); err == nil {
@@ -61,7 +68,7 @@ func startForSuite(t *testing.T) (plain, secure string) {
 		}
 	}))
 	t.Cleanup(origin.Close)
-	var addresses [3]string
+	var addresses [4]string
 	for i := range addresses {
 		address, err := rig.FreeAddress()
 		if err != nil {
@@ -73,10 +80,13 @@ func startForSuite(t *testing.T) (plain, secure string) {
 admin: { address: %q }
 listeners:
   - { name: plain, address: %q, protocols: [h2] }
+  - { name: both, address: %q, protocols: [http/1.1, h2] }
   - { name: secure, address: %q, tls: { self_signed: true } }
 upstreams: [{ name: origin, endpoints: [%q] }]
-routes: [{ name: all, upstream: origin }]
-`, addresses[0], addresses[1], addresses[2], origin.URL)
+routes:
+  - { name: all, upstream: origin }
+  - { name: at-once, match: { path: /at-once }, respond: { status: 200, body: "an answer that is longer than some windows" } }
+`, addresses[0], addresses[1], addresses[2], addresses[3], origin.URL)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o644); err != nil {
 		t.Fatal(err)
@@ -89,5 +99,5 @@ routes: [{ name: all, upstream: origin }]
 	if err := g.Ready(); err != nil {
 		t.Fatalf("%v\n%s", err, g.Log())
 	}
-	return addresses[1], addresses[2]
+	return addresses[1], addresses[2], addresses[3]
 }

@@ -141,6 +141,9 @@ func (l *link) tick() {
 		} else if s.deadline != 0 {
 			nearest = min(nearest, s.deadline)
 		}
+		if s.lingerBy != 0 && s.lingerBy <= now {
+			s.stop(NoError)
+		}
 		if s.sendBy != 0 && s.sendBy <= now {
 			s.sendLate = true
 			s.cond.Broadcast()

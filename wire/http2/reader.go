@@ -347,6 +347,8 @@ func (l *link) onPing(h frameHeader, payload []byte) *fault {
 	return l.countControl()
 }
 
+const addsNothing = "a WINDOW_UPDATE frame adds nothing"
+
 func (l *link) onWindowUpdate(h frameHeader, payload []byte) *fault {
 	n := int64(binary.BigEndian.Uint32(payload) & maxWindow)
 	l.mu.Lock()
@@ -356,7 +358,7 @@ func (l *link) onWindowUpdate(h frameHeader, payload []byte) *fault {
 	}
 	if h.id == 0 {
 		if n == 0 {
-			return broken(ProtocolError, "a WINDOW_UPDATE frame adds nothing")
+			return broken(ProtocolError, addsNothing)
 		}
 		if l.sendWindow += n; l.sendWindow > maxWindow {
 			return broken(FlowControlError, "the window of the connection is above 2^31-1")
@@ -371,10 +373,13 @@ func (l *link) onWindowUpdate(h frameHeader, payload []byte) *fault {
 		if l.end.idle(h.id) {
 			return broken(ProtocolError, "a WINDOW_UPDATE frame is for a stream that was never opened")
 		}
+		if e, ok := l.ended.find(h.id); n == 0 && ok && !e.byReset {
+			return broken(ProtocolError, addsNothing) // There is no stream left to be reset.
+		}
 		return nil // It was under way when the stream ended (RFC 9113 §5.1).
 	}
 	if n == 0 {
-		return spoiled(h.id, ProtocolError, "a WINDOW_UPDATE frame adds nothing")
+		return spoiled(h.id, ProtocolError, addsNothing)
 	}
 	s.sendUsed -= n
 	l.leastUsed = min(l.leastUsed, s.sendUsed)
@@ -493,7 +498,7 @@ func (l *link) onReset(h frameHeader, payload []byte) *fault {
 	}
 	l.counters.Reset.Add(l.shard, 1)
 	var f *fault
-	if l.server || code != NoError {
+	if s.lingerBy == 0 && (l.server || code != NoError) {
 		f = l.spend(FloodReset)
 	}
 	s.resetByPeer, s.resetCode = true, code

@@ -80,30 +80,22 @@ func (s *serverStream) Run() {
 }
 
 // finish ends the stream in whatever state the exchange has left it (RFC 9113 §8.1): an answer
-// that was cut off must not look whole, and a body that nobody wanted is not waited for.
+// that was cut off must not look whole.
 func (s *serverStream) finish() {
 	l := s.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !s.reset && !l.closed && !l.failing {
-		code := NoError
-		if !s.sendEnd {
-			code = InternalError
-			if s.aborted && !s.started || s.expired {
-				code = Cancel
-			}
-		}
-		if !s.sendEnd || !s.in.ended {
-			l.writer.out = appendReset(l.writer.open(), s.id, code)
-			s.resetByUs = true
-			l.floods.expectLate()
-			l.kick()
-		}
-		if s.sendEnd {
-			l.floods.Earn(FloodReset, 1)
-		}
+	switch {
+	case s.reset || l.closed || l.failing:
+		s.detach()
+	case !s.sendEnd && (s.aborted && !s.started || s.expired):
+		s.stop(Cancel)
+	case !s.sendEnd:
+		s.stop(InternalError)
+	default:
+		l.floods.Earn(FloodReset, 1)
+		s.end(s.conn.limits.Streams)
 	}
-	s.detach()
 }
 
 // requestBody is the body of a request. It implements message.Body and message.Ready.

@@ -54,6 +54,8 @@ type stream struct {
 	queued     bool
 	nextQueued *stream
 
+	lingerBy int64 // clock at which the peer is asked to stop; not 0 only while it lingers
+
 	woken bool          // next is to return, because somebody wants its caller's attention
 	joint *tunnel.Joint // on the server's end, while it is a tunnel
 
@@ -70,7 +72,7 @@ func (s *stream) init(l *link, id uint32) {
 	s.sendBy, s.recvBy, s.stallBy, s.sendLate, s.recvLate, s.tight = 0, 0, 0, false, false, false
 	s.deadline, s.expired, s.sent = 0, false, 0
 	s.lastFrame, s.lastSwap = -1, 0
-	s.woken, s.joint, s.silentFrom = false, nil, 0
+	s.woken, s.joint, s.silentFrom, s.lingerBy = false, nil, 0, 0
 	s.waiting.clear()
 }
 
@@ -81,6 +83,7 @@ func (s *stream) lose() {
 	s.waiting.gone.Store(true)
 	s.leaveQueue()
 	s.cond.Broadcast()
+	s.leave()
 }
 
 // refund gives window back to the peer: for what was taken, for padding. The connection gets it at
@@ -107,6 +110,7 @@ func (s *stream) receivedEnd() {
 	if s.sendEnd {
 		s.uncount()
 	}
+	s.leave()
 }
 
 // Why a stream cannot be sent on.
@@ -405,6 +409,13 @@ func (s *stream) unwant() {
 // detach takes a stream off its link: nothing that arrives reaches it any more. The lock is
 // held.
 func (s *stream) detach() {
+	s.release()
+	delete(s.link.streams, s.id)
+	s.link.ended.add(s.id, s.resetByUs)
+}
+
+// release gives back what the stream has of its link.
+func (s *stream) release() {
 	l := s.link
 	s.leaveQueue()
 	s.uncount()
@@ -413,8 +424,6 @@ func (s *stream) detach() {
 	} else {
 		l.credit(s.in.drop())
 	}
-	delete(l.streams, s.id)
-	l.ended.add(s.id, s.resetByUs)
 }
 
 // queue puts a stream behind those that wait for room in out.
