@@ -25,6 +25,9 @@ func dump(r *Result) string {
 		if v := u.Config().ProxyProtocol; v != 0 {
 			fmt.Fprintf(&b, " with PROXY protocol %d", v)
 		}
+		if h := u.Config().Health; h != nil {
+			fmt.Fprintf(&b, ", health %+v", *h)
+		}
 		b.WriteByte('\n')
 	}
 	for _, g := range r.Groups {

@@ -219,7 +219,7 @@ func upstreamConfig(u *config.Upstream) upstream.Config {
 	c.Protocol = protocolsOfOrigins[u.Protocol]
 	c.TLS = secured(u)
 	c.Retry = retrySettings(&u.Retry)
-	c.Health = health(u.Health, c.Protocol)
+	c.Health = health(u.Health, &c)
 	c.Ejection = ejection(u.Ejection)
 	c.Breaker = breakerSettings(u.Breaker)
 	c.Concurrency = concurrency(u.Concurrency)
@@ -256,14 +256,15 @@ func retrySettings(r *traffic.Retry) upstream.Retry {
 
 var probeKinds = map[string]probe.Kind{"http": probe.HTTP, "tcp": probe.TCP, "grpc": probe.GRPC}
 
-func health(h *traffic.Health, protocol upstream.Protocol) *upstream.Health {
+// health says how the endpoints of an upstream are asked, over connections such as those of requests.
+func health(h *traffic.Health, of *upstream.Config) *upstream.Health {
 	if h == nil {
 		return nil
 	}
 	c := probe.Config{
 		Kind: probeKinds[h.Protocol], Timeout: h.Timeout.Std(),
-		Method: h.Method, Path: h.Path, Host: h.Host, HTTP2: protocol == upstream.HTTP2,
-		Body: h.Body, Service: h.Service,
+		Method: h.Method, Path: h.Path, Host: h.Host, HTTP2: of.Protocol == upstream.HTTP2,
+		ProxyProtocol: of.ProxyProtocol, Body: h.Body, Service: h.Service,
 	}
 	for _, s := range h.Statuses {
 		c.Statuses = append(c.Statuses, probe.Range(s))

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"github.com/sluice-gateway/sluice/internal/grpchealth"
+	"github.com/sluice-gateway/sluice/internal/proxyprotocol"
 )
 
 // Kind is how an endpoint is asked.
@@ -42,6 +43,8 @@ type Config struct {
 	Host   string      // default: the endpoint's address
 	Fields [][2]string // names and values
 	HTTP2  bool        // the endpoint speaks HTTP/2, with prior knowledge where it has no TLS; else what ALPN agrees on, or HTTP/1.1
+
+	ProxyProtocol int // version of the header that a connection begins with, in which the gateway speaks for itself; 0 is none
 
 	Statuses []Range // default 200 to 299
 	Body     string  // what the body must contain within its first MaxBody bytes
@@ -151,6 +154,12 @@ func (p *Prober) dial(ctx context.Context, address string, secure bool) (net.Con
 	nc, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
+	}
+	if version := p.config.ProxyProtocol; version != 0 {
+		if _, err := nc.Write(proxyprotocol.Append(nil, version, proxyprotocol.Ends{})); err != nil {
+			_ = nc.Close()
+			return nil, err
+		}
 	}
 	if !secure || p.secure == nil {
 		return nc, nil

@@ -196,6 +196,51 @@ func TestAgreed(t *testing.T) {
 	}
 }
 
+// introduced takes connections that begin with some bytes, and closes others.
+type introduced struct {
+	net.Listener
+	with string
+}
+
+func (l introduced) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		header := make([]byte, len(l.with))
+		if _, err := io.ReadFull(nc, header); err == nil && string(header) == l.with {
+			return nc, nil
+		}
+		_ = nc.Close()
+	}
+}
+
+// TestProxyProtocol asks endpoints that want to be told whose connection it is: the gateway's own.
+func TestProxyProtocol(t *testing.T) {
+	t.Parallel()
+	for version, header := range map[int]string{1: "PROXY UNKNOWN\r\n", 2: "\r\n\r\n\x00\r\nQUIT\n\x21\x00\x00\x00"} {
+		for _, secure := range []bool{false, true} {
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			s.Listener = introduced{s.Listener, header}
+			settings := func(string) *tls.Config { return nil }
+			if secure {
+				s.StartTLS()
+				roots := x509.NewCertPool()
+				roots.AddCert(s.Certificate())
+				settings = func(string) *tls.Config { return &tls.Config{RootCAs: roots, ServerName: "example.com"} }
+			} else {
+				s.Start()
+			}
+			c := Config{ProxyProtocol: version, Timeout: 10 * time.Second}
+			if err := New(c, settings).Probe(t.Context(), s.Listener.Addr().String(), secure); err != nil {
+				t.Errorf("version %d, TLS %v: %v", version, secure, err)
+			}
+			s.Close()
+		}
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
