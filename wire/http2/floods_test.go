@@ -1,7 +1,10 @@
 package http2
 
 import (
+	"net"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,6 +158,51 @@ func TestUnreadAnswersAreBounded(t *testing.T) {
 		}
 	}()
 	eventually(t, "a million answers were queued", func() bool { return g.server.Counters.Floods[FloodQueue].Value() > 0 })
+}
+
+// Answers without a body, which need no window, are not collected without limit either.
+func TestUnreadHeadsAreBounded(t *testing.T) {
+	t.Parallel()
+	const requests, size = 60, 8000
+	var answered atomic.Int64
+	large := strings.Repeat("v", size)
+	g := serve(t, Limits{WriteTimeout: time.Minute}, handlerFunc(func(x *message.Exchange) {
+		x.Response.Status = 204
+		x.Response.Header.Append("X-Large", large)
+		if err := x.Wire().Respond(x); err != nil {
+			t.Error(err)
+		}
+		answered.Add(1)
+	}))
+	ours, theirs := net.Pipe() // It holds nothing by itself.
+	g.server.Admit()
+	g.conns.Go(func() { g.server.ServeConn(ours, netip.AddrPort{}) })
+	p := newRawPeer(t, theirs).send(greeting)
+	for i := range uint32(requests) {
+		p.send(getFrame(2*i+1, "/"))
+	}
+	held := func() (streams, bytes int) {
+		g.server.each(func(c *serverConn) {
+			c.link.mu.Lock()
+			defer c.link.mu.Unlock()
+			bytes = len(c.link.writer.out)
+			for s := c.link.writer.queueHead; s != nil; s = s.nextQueued {
+				streams++
+			}
+		})
+		return streams, bytes
+	}
+	eventually(t, "some neither wait nor are answered", func() bool {
+		streams, _ := held()
+		return streams+int(answered.Load()) == requests
+	})
+	if streams, bytes := held(); streams == 0 || bytes > queueLimit+2*size {
+		t.Errorf("%d streams wait, %d bytes are queued", streams, bytes)
+	}
+	for range requests {
+		p.until("headers")
+	}
+	p.alive()
 }
 
 // A client that opens no window loses its stream, and keeps the connection.

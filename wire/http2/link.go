@@ -217,8 +217,8 @@ type outBuffer [outSize]byte
 
 const (
 	outSize = 32 << 10
-	// queueLimit is how many bytes of bodies may wait to be written; heads and control
-	// frames come on top.
+	// queueLimit is how many bytes may wait to be written before streams wait for room; control
+	// frames, and the last thing that each stream says, come on top.
 	queueLimit = 128 << 10
 	// keepLimit is how large a buffer may be to be used again while the link is busy.
 	keepLimit = queueLimit + 64<<10

@@ -37,9 +37,10 @@ func (s *serverStream) sendHead(x *message.Exchange, plan section.Plan) error {
 	l := s.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.sendError() != nil {
-		return message.ClientWriteFailed
+	if err := s.waitRoom(); err != nil {
+		return s.writeProblem(err)
 	}
+	s.stallBy = 0
 	s.started = true
 	out, at := l.beginHead(s.id)
 	out = headerblock.AppendStatus(out, x.Response.Status)

@@ -191,10 +191,7 @@ func (s *stream) appendData(p []byte) {
 // waitSend waits until the stream may perhaps send.
 func (s *stream) waitSend() {
 	l := s.link
-	if s.stallBy == 0 { // Being woken in vain does not buy time.
-		s.stallBy = clock() + int64(l.bounds.write)
-	}
-	s.sendBy = s.stallBy
+	s.beginStall()
 	switch {
 	case l.sendWindow <= 0:
 		s.tight = true
@@ -210,6 +207,29 @@ func (s *stream) waitSend() {
 		l.tight--
 	}
 	s.sendBy = 0
+}
+
+// waitRoom waits until not too much is queued. Heads need it too: streams that are nothing but a head end when
+// it is queued, so that their number alone would not bound what a peer leaves unread. The lock is held.
+func (s *stream) waitRoom() error {
+	l := s.link
+	for len(l.writer.out) >= queueLimit && s.sendError() == nil {
+		s.beginStall()
+		l.writer.queue(s)
+		l.kick()
+		l.near()
+		s.cond.Wait()
+		s.sendBy = 0
+	}
+	return s.sendError()
+}
+
+// beginStall begins a wait, or goes on with one: being woken in vain does not buy time.
+func (s *stream) beginStall() {
+	if s.stallBy == 0 {
+		s.stallBy = clock() + int64(s.link.bounds.write)
+	}
+	s.sendBy = s.stallBy
 }
 
 // sendEndStream says that nothing more will come, in the last frame if that has not left.
