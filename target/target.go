@@ -7,6 +7,7 @@ import (
 	"embed"
 	"io"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/sluice-gateway/sluice/internal/canary"
 	"github.com/sluice-gateway/sluice/internal/keep"
@@ -84,6 +85,14 @@ type Env struct {
 	Lease *keep.Lease // what Keep has taken for this target
 	// Rollouts collects those of this route.
 	Rollouts *[]Rollout
+}
+
+// File is the path of a file or folder that the configuration names.
+func (e *Env) File(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(e.Folder, name)
 }
 
 // Operate shows a roll-out to operators.

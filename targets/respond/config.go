@@ -8,5 +8,5 @@ type Config struct {
 	Headers unit.Map[string] `yaml:"headers" doc:"Fields of the answer; values are templates. Content-Type has a default that fits the body."`
 	Body    string           `yaml:"body" doc:"A text, sent as text/plain; a template in which braces around no variable stay as they are."`
 	JSON    unit.Any         `yaml:"json" doc:"A value, sent as application/json; strings in it are templates like body."`
-	File    string           `yaml:"file" doc:"The path of a file of up to 1 MiB, read when the configuration is and sent as it is, with a Content-Type that fits its name."`
+	File    string           `yaml:"file" doc:"A file of up to 1 MiB, relative to the main file; read when the configuration is and sent as it is, with a Content-Type that fits its name."`
 }

@@ -43,13 +43,13 @@ type field struct {
 	value *template.Template
 }
 
-func build(c *Config, _ *target.Env) (target.Handler, error) {
+func build(c *Config, env *target.Env) (target.Handler, error) {
 	a := &answer{status: c.Status}
 	if c.Status < 200 || c.Status > 599 {
 		return target.Handler{}, unit.At("status", fmt.Errorf("%d is no status of an answer: write 200 to 599", c.Status))
 	}
 	contentType, fieldErr := a.compileFields(c.Headers)
-	fitting, bodyErr := a.compileBody(c, contentType)
+	fitting, bodyErr := a.compileBody(c, contentType, env)
 	if err := errors.Join(fieldErr, bodyErr); err != nil {
 		return target.Handler{}, err
 	}
@@ -127,7 +127,7 @@ func compileField(name, value string) (*template.Template, error) {
 
 // compileBody reads the one body that is given and returns the content type that
 // fits it. Values in it are escaped for the content type that is sent.
-func (a *answer) compileBody(c *Config, contentType string) (fitting string, err error) {
+func (a *answer) compileBody(c *Config, contentType string, env *target.Env) (fitting string, err error) {
 	key, text := "body", c.Body
 	switch given := count(c.Body != "", c.JSON != nil, c.File != ""); {
 	case given == 0:
@@ -140,7 +140,7 @@ func (a *answer) compileBody(c *Config, contentType string) (fitting string, err
 	switch {
 	case c.File != "":
 		fitting = typeOf(filepath.Ext(c.File))
-		a.fixed, err = read(c.File)
+		a.fixed, err = read(env.File(c.File))
 		return fitting, unit.At("file", err)
 	case c.JSON != nil:
 		key, text, fitting = "json", c.JSON.String(), "application/json"

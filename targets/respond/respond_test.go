@@ -127,6 +127,14 @@ func TestFileLimits(t *testing.T) {
 	if err := handler(t, Config{File: filepath.Join(dir, "empty.bin")}).Serve(x); err != nil || x.Response.Body.Length() != 0 {
 		t.Errorf("an empty file: %v", err)
 	}
+	near, err := build(&Config{Status: 200, File: "most.bin"}, &target.Env{Folder: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x = exchange()
+	if err := near.Serve(x); err != nil || x.Response.Body.Length() != MaxBody {
+		t.Errorf("a file beside the configuration: %v", err)
+	}
 	for name, want := range map[string]string{"over.bin": "larger than 1048576 bytes", "absent.bin": "no such file", ".": "no regular file"} {
 		_, err := build(&Config{Status: 200, File: filepath.Join(dir, name)}, &target.Env{})
 		if err == nil || !strings.Contains(err.Error(), want) {

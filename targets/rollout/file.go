@@ -50,10 +50,7 @@ type file struct {
 
 // statePath is where a route's state is. Two names never share a file.
 func statePath(env *target.Env, c *Config) string {
-	folder := c.Storage
-	if !filepath.IsAbs(folder) {
-		folder = filepath.Join(env.Folder, folder)
-	}
+	folder := env.File(c.Storage)
 	name := strings.ReplaceAll(url.QueryEscape(env.Route), ".", "%2E")
 	if len(name) > longestName {
 		sum := sha256.Sum256([]byte(env.Route))
