@@ -36,5 +36,17 @@ func (p *pool) protect(ctx context.Context, cancel context.CancelFunc, nc net.Co
 	x.Wire().Await(cancelFunc(cancel))
 	err = secure.HandshakeContext(ctx)
 	x.Wire().Arrived()
+	if err != nil && !x.Wire().Gone() {
+		p.complain(x, err)
+	}
 	return secure, err
+}
+
+// complain logs why TLS could not be agreed on with an endpoint: the client is not told which
+// names and authorities the origin has. It is at most one line a second for each endpoint.
+func (p *pool) complain(x *message.Exchange, err error) {
+	u := p.upstream
+	if skipped, ok := u.complaints.Allow(p.endpoint.address, x.Now()); ok {
+		u.logger.Warn("no TLS with an origin", "endpoint", p.endpoint.address, "error", err, "not_logged_before", skipped)
+	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/sluice-gateway/sluice/internal/workers"
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/observe"
 	"github.com/sluice-gateway/sluice/template"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/outlier"
@@ -169,13 +170,14 @@ type Metrics interface {
 
 // Upstream is a set of endpoints that do the same. It is used by many goroutines.
 type Upstream struct {
-	made     Config
-	config   Config
-	metrics  Metrics
-	logger   *slog.Logger
-	security Security // nil without TLS
-	h2       http2.Counters
-	workers  workers.Pool // ask for hedged requests
+	made       Config
+	config     Config
+	metrics    Metrics
+	logger     *slog.Logger
+	security   Security           // nil without TLS
+	complaints observe.LogLimiter // of TLS
+	h2         http2.Counters
+	workers    workers.Pool // ask for hedged requests
 
 	chosen   atomic.Pointer[selection]
 	mu       sync.Mutex // one change of the selection at a time

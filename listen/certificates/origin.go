@@ -174,12 +174,18 @@ func (o *Origin) publish(st *originState) {
 		c.InsecureSkipVerify = true
 	}
 	pool := c.RootCAs
-	c.VerifyConnection = func(cs tls.ConnectionState) error { return o.verify(&cs, pool) }
+	c.VerifyConnection = func(cs tls.ConnectionState) error {
+		if err := o.verify(&cs, pool); err != nil {
+			return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+		}
+		return nil
+	}
 	st.config = c
 	o.current.Store(st)
 }
 
-// verify runs at the end of each handshake, also where a session was resumed.
+// verify runs at the end of each handshake, also where a session was resumed. Whatever it
+// finds is an origin that is not believed, as what crypto/tls finds itself.
 func (o *Origin) verify(cs *tls.ConnectionState, pool *x509.CertPool) error {
 	if o.spec.InsecureSkipVerify {
 		o.env.Unverified(cs.ServerName)
@@ -204,7 +210,7 @@ func (o *Origin) verifyNames(cs *tls.ConnectionState, pool *x509.CertPool) ([][]
 	leaf := cs.PeerCertificates[0]
 	chains, err := leaf.Verify(options)
 	if err != nil {
-		return nil, &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+		return nil, err
 	}
 	for _, name := range o.spec.Names {
 		if hasName(leaf, name) {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -77,6 +78,10 @@ func TestOriginVerification(t *testing.T) {
 				if c.want != "" {
 					if err == nil || !strings.Contains(err.Error(), c.want) {
 						t.Fatalf("%v does not say %q", err, c.want)
+					}
+					var untrusted *tls.CertificateVerificationError
+					if !errors.As(err, &untrusted) {
+						t.Errorf("%T is no lack of trust", err)
 					}
 					continue
 				}

@@ -264,7 +264,7 @@ func TestSameAnswersFromAllOrigins(t *testing.T) {
 		addresses[i] = address
 	}
 	file := filepath.Join(folder, "sluice.yaml")
-	text := fmt.Sprintf(toOrigins, addresses[0], addresses[1], addresses[2], plain.URL, plain.URL, secure.URL, secure.URL, secure.URL)
+	text := fmt.Sprintf(toOrigins, addresses[0], addresses[1], addresses[2], plain.URL, plain.URL, secure.URL, secure.URL, secure.URL, secure.URL)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -285,9 +285,17 @@ func TestSameAnswersFromAllOrigins(t *testing.T) {
 				w.ask(t, "PUT", "/"+upstream+"/large", strings.Repeat("0123456789abcdef", 128<<10), 201)
 			})
 		}
-		resp, body := w.do(t, "GET", "/stranger/a", "")
-		if resp.StatusCode != 502 || !strings.Contains(body, "upstream_untrusted") {
-			t.Errorf("%s: an origin that nobody vouches for: %d %s", w.name, resp.StatusCode, body)
+		for _, path := range []string{"/stranger/a", "/pinned/a"} {
+			resp, body := w.do(t, "GET", path, "")
+			if resp.StatusCode != 502 || !strings.Contains(body, "upstream_untrusted") || strings.Contains(body, "x509") {
+				t.Errorf("%s %s: an origin that is not believed: %d %s", w.name, path, resp.StatusCode, body)
+			}
+		}
+	}
+	// Why is for operators only.
+	for _, why := range []string{"signed by unknown authority", "has one of the pins"} {
+		if _, err := g.Logged(why); err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -303,10 +311,12 @@ upstreams:
   - { name: tls, endpoints: ["%s"], tls: { authorities: origin.pem, server_name: example.com } }
   - { name: h2, endpoints: ["%s"], protocol: h2, tls: { authorities: origin.pem, server_name: example.com } }
   - { name: stranger, endpoints: ["%s"] }
+  - { name: pinned, endpoints: ["%s"], tls: { authorities: origin.pem, server_name: example.com, pins: ["sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="] } }
 routes:
   - { name: h1, match: { path: "/h1/**" }, upstream: h1 }
   - { name: h2c, match: { path: "/h2c/**" }, upstream: h2c }
   - { name: tls, match: { path: "/tls/**" }, upstream: tls }
   - { name: h2, match: { path: "/h2/**" }, upstream: h2 }
   - { name: stranger, match: { path: "/stranger/**" }, upstream: stranger }
+  - { name: pinned, match: { path: "/pinned/**" }, upstream: pinned }
 `
