@@ -56,7 +56,7 @@ func NewGroup(config GroupConfig, members []Member, logger *slog.Logger) *Group 
 		Failover: config.Failover,
 		OnChange: func(c spill.Change) {
 			if c.To == spill.Left {
-				logger.Warn("member left", "member", c.Member, "reason", c.Reason.String(), "for", c.For, "was", c.From.String())
+				logger.Warn("member left", "member", c.Member, "reason", c.Reason.String(), "for", c.For.String(), "was", c.From.String())
 				return
 			}
 			logger.Info("member comes back", "member", c.Member, "state", c.To.String(), "reason", c.Reason.String())

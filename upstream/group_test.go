@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"bytes"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -445,5 +447,30 @@ func TestGroupAllocations(t *testing.T) {
 	}
 	if first.asked.Load() == 0 || second.asked.Load() == 0 {
 		t.Errorf("asked %d and %d", first.asked.Load(), second.asked.Load())
+	}
+}
+
+// TestGroupLogs: that a member is left and comes back is told in words, times as people write them.
+func TestGroupLogs(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	a := answers("a", 200)
+	g := NewGroup(GroupConfig{
+		Name:     "all",
+		Members:  []spill.Member{{Name: "a"}},
+		Failover: spill.Failover{Return: time.Minute, ReturnMax: time.Minute},
+	}, []Member{a}, slog.New(slog.NewJSONHandler(&log, nil)))
+	a.ill.Store(true)
+	now := message.Clock()
+	g.well(now, 0)
+	a.ill.Store(false)
+	g.well(now+int64(time.Minute), 0)
+	for _, want := range []string{
+		`"msg":"member left","upstream":"all","member":"a","reason":"unwell","for":"1m0s","was":"serving"`,
+		`"msg":"member comes back","upstream":"all","member":"a","state":"serving","reason":"was_well"`,
+	} {
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("%s is not told once in\n%s", want, log.String())
+		}
 	}
 }
