@@ -80,6 +80,9 @@ func (g *grouping) make(name string) {
 // member finds a member. Where it is nil the words say why, or are "" where that is told in
 // another place.
 func (g *grouping) member(name string) (upstream.Member, string) {
+	if name == "" {
+		return nil, "" // It could not be read.
+	}
 	if u := g.result.upstreams[name]; u != nil {
 		return u.Upstream, ""
 	}
