@@ -114,6 +114,9 @@ func hexValue(c byte) byte {
 	return 16
 }
 
+// longestAuthority is more than a host and a port ever have, in bytes (RFC 1035 §2.3.4).
+const longestAuthority = 300
+
 // appendReferer appends the URL of a Referer field as JSON text: its query is
 // redacted, and user information and fragment, which do not belong there (RFC 9110
 // §10.1.3), are left out.
@@ -125,7 +128,11 @@ func appendReferer(dst []byte, referer string) []byte {
 		if end := strings.IndexByte(authority, '/'); end >= 0 {
 			authority = authority[:end]
 		}
-		if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+		at := strings.LastIndexByte(authority, '@')
+		if at < 0 && len(authority) > longestAuthority {
+			at = len(authority) // It was cut before its user information had ended.
+		}
+		if at >= 0 {
 			dst = appendText(dst, base[:slashes+2])
 			dst = append(dst, redacted...)
 			base = base[slashes+2+at:]

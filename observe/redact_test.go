@@ -50,6 +50,7 @@ func TestRedactQuery(t *testing.T) {
 func TestRedactReferer(t *testing.T) {
 	t.Parallel()
 	for referer, want := range map[string]string{
+		"https://u:" + strings.Repeat("s3cret", 400):   "https://***",
 		"https://www.example.com/":                     "https://www.example.com/",
 		"https://www.example.com/a?b=c":                "https://www.example.com/a?b=c",
 		"https://www.example.com/a?code=c&d":           "https://www.example.com/a?code=***&d",

@@ -121,42 +121,42 @@ func (t *Table[E]) Find(token Token) (value E, ok bool) {
 
 // Cut takes all cookies of a name out of the value of a field Cookie (RFC 6265 §4.2.1). What is
 // left is as it was, byte for byte; where that is nothing, the field should go. The token
-// is the first one that can be read. Names are compared exactly. It allocates once for each cookie in the middle.
+// is the first one that can be read. Names are compared exactly. It allocates once, where one of them
+// stands in the middle.
 func Cut(field, name string) (rest string, token Token, found, ok bool) {
+	var room [4]string
+	runs := room[:0] // what is left, as it stands
+	from := 0        // where the next of them begins
+	last := false
 	for start := 0; start < len(field); {
-		end := len(field)
+		end, next := len(field), len(field)
 		if n := strings.IndexByte(field[start:], ';'); n >= 0 {
-			end = start + n
+			end, next = start+n, start+n+1
 		}
 		is, value, has := strings.Cut(trim(field[start:end]), "=")
-		if !has || is != name {
-			start = end + 1
-			continue
+		if last = has && is == name; last {
+			found = true
+			if !ok {
+				token, ok = Parse(value)
+			}
+			if from < start {
+				runs = append(runs, field[from:start])
+			}
+			from = next
 		}
-		found = true
-		if !ok {
-			token, ok = Parse(value)
-		}
-		field = without(field, start, end)
+		start = next
 	}
-	return field, token, found, ok
-}
-
-// without removes field[from:to] and the separator behind it, or before it at the end.
-func without(field string, from, to int) string {
-	switch {
-	case to < len(field):
-		to++
-	case from > 0:
-		from--
+	if !found {
+		return field, token, false, false
 	}
-	switch {
-	case from == 0:
-		return trim(field[to:])
-	case to == len(field):
-		return field[:from]
+	if from < len(field) {
+		runs = append(runs, field[from:])
 	}
-	return field[:from] + field[to:]
+	rest = strings.Join(runs, "")
+	if last && from == len(field) && field[from-1] != ';' {
+		rest = strings.TrimSuffix(rest, ";") // It stood between the last two.
+	}
+	return trim(rest), token, true, ok
 }
 
 func trim(s string) string { return strings.Trim(s, " \t") }
