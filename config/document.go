@@ -376,6 +376,9 @@ func (u *Upstream) Validate() error {
 	if err := u.checkSource(); err != nil {
 		return err
 	}
+	if u.SlowStart > 0 && u.Balance.Chooses() == "consistent_hash" {
+		return unit.At("slow_start", errors.New("with consistent_hash an endpoint has all its keys from its first moment: leave slow_start out, or choose another method"))
+	}
 	if (u.Protocol == "h2" || u.Protocol == "auto") && u.ProxyProtocol != "off" {
 		return unit.At("proxy_protocol", errors.New("connections that speak h2 are shared by clients, and the PROXY protocol names one: use protocol: http/1.1"))
 	}

@@ -1,6 +1,7 @@
 package traffic
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,17 +44,29 @@ func (b *Balance) Validate() error {
 	if f := b.Bound.Float(); f != 0 && f <= 1 {
 		return unit.Problem("bound", "with no more than its share no endpoint has room for chance: give more than 1x, such as 1.25x, or 0x for no bound")
 	}
-	if b.Method != "sticky" {
-		for _, of := range []struct {
-			key   string
-			given bool
-		}{{"secret", len(b.Secret) > 0}, {"cookie", b.Cookie != ""}, {"ttl", b.TTL != 0}} {
-			if of.given {
-				return unit.Problem(of.key, "this belongs to method: sticky, and "+b.Method+" has no cookie")
-			}
-		}
+	if b.Key == "" && b.Chooses() == "consistent_hash" {
+		return unit.Problem("key", "without a key nobody belongs to an endpoint: give one, such as {request.header.x-user}, or leave it out for the client's address")
 	}
 	return b.validateCookie()
+}
+
+// ValidateKeys is called by the decoder. It looks for what the method has no use for: whoever writes it
+// expects something of it.
+func (b *Balance) ValidateKeys(keys func(under string) []string) error {
+	var errs []error
+	for _, key := range keys("") {
+		belongs, fits := "sticky", b.Method == "sticky"
+		switch key {
+		case "method":
+			fits = true
+		case "key", "table", "bound":
+			belongs, fits = "consistent_hash", b.Chooses() == "consistent_hash"
+		}
+		if !fits {
+			errs = append(errs, unit.At(key, fmt.Errorf("this belongs to %s, and %s makes nothing of it: leave it out", belongs, b.Chooses())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // validateCookie checks what makes clients refuse a cookie, and what makes it worth nothing.

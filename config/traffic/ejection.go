@@ -16,13 +16,16 @@ type Ejection struct {
 	MinimumRequests   int           `default:"50" min:"1" max:"1000000" doc:"The requests that an endpoint must have had in the interval to be judged by it."`
 	Time              unit.Duration `default:"30s" min:"100ms" max:"1d" doc:"How long the first ejection lasts; the second one lasts twice as long, and so on."`
 	MaxTime           unit.Duration `default:"5m" min:"100ms" max:"1d" doc:"The longest ejection."`
-	MaxShare          unit.Share    `default:"50%" doc:"The share of endpoints that may be out at one time; one always stays."`
+	MaxShare          unit.Share    `default:"50%" min:"1%" doc:"The share of endpoints that may be out at one time: one at least, and one always stays."`
 }
 
 // Validate is called by the decoder.
 func (e *Ejection) Validate() error {
 	if e.Consecutive == 0 && e.FailureShare == 0 && e.SuccessDeviations == 0 && e.Latency == 0 {
 		return errors.New("nothing here makes an endpoint be ejected: give consecutive, failure_share, success_deviations or latency")
+	}
+	if f := e.Latency.Float(); f != 0 && f <= 1 {
+		return unit.Problem("latency", "who is as fast as its peers would be ejected: give more than 1x, such as 3x, or 0x for never")
 	}
 	if e.MaxTime < e.Time {
 		return unit.Problem("max_time", "the longest ejection is shorter than the first one, time")
