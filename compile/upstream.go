@@ -148,13 +148,16 @@ func secured(u *config.Upstream) string {
 
 // Refresh takes up certificates for origins that were renewed on disk. It is called
 // every few seconds, by the goroutine that owns the result or one at a time.
-func (r *Result) Refresh() {
+func (r *Result) Refresh() { r.EachOrigin((*certificates.Origin).Refresh) }
+
+// EachOrigin goes through the TLS to origins, and to who tells of them. It may be called on any
+// goroutine.
+func (r *Result) EachOrigin(do func(*certificates.Origin)) {
 	for _, u := range r.upstreams {
-		if u.origin != nil {
-			u.origin.Refresh()
-		}
-		if u.teller != nil {
-			u.teller.Refresh()
+		for _, o := range []*certificates.Origin{u.origin, u.teller} {
+			if o != nil {
+				do(o)
+			}
 		}
 	}
 }

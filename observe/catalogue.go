@@ -76,7 +76,7 @@ var (
 	certificateLeft = Metric{Name: "sluice_certificate_remaining_seconds", Kind: KindGauge, Labels: []string{"listener", "source"},
 		Help: "How long a certificate is valid yet; negative where it has expired."}
 	certificateProblems = Metric{Name: "sluice_certificate_problems", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,
-		Help: "Certificates that need somebody: files that have changed and cannot be used, so that those before stay in use, expired ones, and domains for which no authority gives any. Those of authorities are counted under no listener."}
+		Help: "Certificates that need somebody: files that have changed and cannot be used, so that those before stay in use, expired ones, and domains for which no authority gives any. Those of authorities, and those for origins, are counted under no listener."}
 
 	httpRequests = Metric{Name: "sluice_http_requests_total", Kind: KindCounter, Labels: []string{"route", "status"}, Limit: (maxRoutes + 2) * statusClasses,
 		Help: "Requests that were answered, by route and class of the status."}

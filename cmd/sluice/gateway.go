@@ -64,8 +64,8 @@ func newGateway(logger *slog.Logger) *gateway {
 	g.metrics.Loads(g.loads)
 	g.metrics.Groups(g.groups)
 	g.metrics.Rollouts(g.rolloutFigures)
-	g.metrics.Certificates(g.sockets.Certificates)
-	g.metrics.CertificateProblems(g.sockets.CertificateProblems)
+	g.metrics.Certificates(g.certificates)
+	g.metrics.CertificateProblems(g.certificateProblems)
 	return g
 }
 

@@ -296,3 +296,14 @@ func (o *Origin) Expiries() []Expiry {
 	}
 	return nil
 }
+
+// Problems lists why files that have changed are not in use, and that the gateway's own
+// certificate has expired.
+func (o *Origin) Problems() []string {
+	st := o.current.Load()
+	var own []*watchedPair
+	if st.own != nil {
+		own = append(own, st.own)
+	}
+	return problems(own, st.pool, o.Expiries(), o.env.Now())
+}

@@ -454,21 +454,25 @@ func (s *Store) Problems() []string {
 	if st == nil {
 		return nil
 	}
-	var all []string
-	for _, w := range st.files {
+	return problems(st.files, st.pool, expiries(st.pairs()), s.env.Now())
+}
+
+// problems is what is wrong with files and with certificates.
+func problems(files []*watchedPair, pool *watchedPool, all []Expiry, now time.Time) (wrong []string) {
+	for _, w := range files {
 		if w.problem != "" {
-			all = append(all, w.problem)
+			wrong = append(wrong, w.problem)
 		}
 	}
-	if st.pool != nil && st.pool.problem != "" {
-		all = append(all, st.pool.problem)
+	if pool != nil && pool.problem != "" {
+		wrong = append(wrong, pool.problem)
 	}
-	for _, e := range expiries(st.pairs()) {
-		if e.Left(s.env.Now()) < 0 {
-			all = append(all, e.String(s.env.Now()))
+	for _, e := range all {
+		if e.Left(now) < 0 {
+			wrong = append(wrong, e.String(now))
 		}
 	}
-	return all
+	return wrong
 }
 
 // watchedPool is a pool of authorities from a file.

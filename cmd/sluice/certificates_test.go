@@ -58,6 +58,51 @@ func TestExpiredCertificateStopsNoChange(t *testing.T) {
 	}
 }
 
+// TestCertificatesInMetrics: each is there once, those that are shown to origins too, and what
+// is wrong with them is counted.
+func TestCertificatesInMetrics(t *testing.T) {
+	t.Parallel()
+	g := newGateway(slog.New(slog.DiscardHandler))
+	defer g.shutdown()
+	folder := t.TempDir()
+	lastsUntil(t, folder, time.Now().Add(time.Hour))
+	file := filepath.Join(folder, "sluice.yaml")
+	const pair = "certificate: a.pem, key: a.key"
+	text := "listeners: [{ name: web, address: \"127.0.0.1:0\", tls: { certificates: [{ " + pair + " }, { " + pair + " }] } }]\n" +
+		"upstreams:\n  - { name: one, endpoints: [\"https://127.0.0.1:1\"], tls: { " + pair + " } }\n" +
+		"  - { name: two, endpoints: [\"https://127.0.0.1:2\"], tls: { " + pair + " } }\n" +
+		"routes: [{ name: b, upstream: one }, { name: c, match: { path: /c }, upstream: two }]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := config.Load(file, nil)
+	if err == nil {
+		err = g.apply(doc, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := func(want string) {
+		t.Helper()
+		var b strings.Builder
+		if err := g.registry.WriteText(&b); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(b.String(), want) != 1 {
+			t.Errorf("%q is there %d times:\n%s", want, strings.Count(b.String(), want), b.String())
+		}
+	}
+	source := fmt.Sprintf("source=%q} ", filepath.Join(folder, "a.pem"))
+	shown(`sluice_certificate_remaining_seconds{listener="web",` + source)
+	shown(`sluice_certificate_remaining_seconds{listener="",` + source)
+	shown(`sluice_certificate_problems{listener=""} 0` + "\n")
+	if err := os.WriteFile(filepath.Join(folder, "a.key"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.applied.Load().Refresh()
+	shown(`sluice_certificate_problems{listener=""} 2` + "\n")
+}
+
 // lastsUntil writes a certificate and its key into a folder, and returns when it really ends:
 // certificates have whole seconds.
 func lastsUntil(t *testing.T, folder string, end time.Time) time.Time {
