@@ -139,6 +139,9 @@ type Times struct {
 	Connected time.Duration
 	FirstByte time.Duration
 	Done      time.Duration
+	// Waited says that the exchange was held back since it started: until its turn, for its body, by a
+	// target that has failed. What begins then does not begin with it. Who waits sets it.
+	Waited bool
 }
 
 // epoch makes Now monotonic: it never jumps with the wall clock.
@@ -151,6 +154,14 @@ func (x *Exchange) Now() int64 { return int64(x.Times.Started.Sub(epoch)) }
 // Clock reads the clock of Now. It is for what happens outside exchanges, or long after
 // one has started.
 func Clock() int64 { return int64(time.Since(epoch)) }
+
+// Moment is Now for what begins after others may have waited: it reads the clock only where they have.
+func (x *Exchange) Moment() int64 {
+	if x.Times.Waited {
+		return Clock()
+	}
+	return x.Now()
+}
 
 // Expired says whether the deadline is over. Without one it does not look at the clock.
 func (x *Exchange) Expired() bool { return !x.Deadline.IsZero() && time.Until(x.Deadline) <= 0 }

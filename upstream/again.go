@@ -185,10 +185,11 @@ func (u *Upstream) replays(req *message.Request) bool {
 // prepareReplay reads a body that is short enough to be kept, where a try may fail after it
 // was sent, or go to two endpoints. One whose length is not known is not waited for: it is kept
 // where all of it is there, as it is of most calls of gRPC.
-func (u *Upstream) prepareReplay(req *message.Request) error {
+func (u *Upstream) prepareReplay(x *message.Exchange, req *message.Request) error {
 	c := &u.config.Retry
 	if req.Body == nil || c.BodyLimit == 0 || c.Attempts == 0 && c.Hedge.After == 0 || !u.replays(req) {
 		return nil
 	}
+	x.Times.Waited = true
 	return req.KeepBody(c.BodyLimit)
 }

@@ -30,18 +30,18 @@ const otherPriority = 2
 
 // enter waits until one more try may begin; leave ends it. A problem means that it may not.
 // Without a limit it is a nil check, and where there is room one atomic operation.
-func (u *Upstream) enter(x *message.Exchange, resp *message.Response, now int64) (waited bool, p *message.Problem) {
+func (u *Upstream) enter(x *message.Exchange, resp *message.Response) (waited bool, p *message.Problem) {
 	if u.limiter == nil || u.limiter.Enter() {
 		return false, nil
 	}
-	began := time.Now()
-	w, verdict := u.limiter.Queue(now, u.priority(x))
+	began := message.Clock() // Not Now: others may have waited, and the wait here has its own time.
+	w, verdict := u.limiter.Queue(began, u.priority(x))
 	if w != nil {
 		x.Wire().Await(w)
 		verdict = w.Wait(x.Patience(u.limiter.Config().Timeout))
 		x.Wire().Arrived()
 		w.Free()
-		x.Times.Connected += time.Since(began)
+		x.Times.Connected += time.Duration(message.Clock() - began)
 	}
 	gone := x.Wire().Gone()
 	switch {

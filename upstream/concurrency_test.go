@@ -117,6 +117,26 @@ func TestConcurrencyQueue(t *testing.T) {
 	atRest(t, u)
 }
 
+// A wait has its time from when it begins, and not from when the request came: a target that has failed, or a
+// policy, may have taken longer than that.
+func TestConcurrencyWaitBeginsLate(t *testing.T) {
+	t.Parallel()
+	o, release := holding(t)
+	u := bounded(t, o.address, &Concurrency{Limiter: overload.Config{Limit: 1, Queue: 2, Timeout: time.Minute}})
+	first := asking(u, exchange(&wire{}, "GET", nil))
+	until(t, u, "one is under way", func(v overload.View) bool { return v.InFlight == 1 })
+	x := exchange(&wire{}, "GET", nil)
+	x.Times.Started, x.Times.Waited = time.Now().Add(-time.Hour), true
+	second := asking(u, x)
+	until(t, u, "another one waits", func(v overload.View) bool { return v.Waiting == 1 })
+	for _, result := range []chan error{first, second} {
+		release <- 200
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestConcurrencyWaitEnds(t *testing.T) {
 	t.Parallel()
 	o, release := holding(t)

@@ -65,10 +65,10 @@ func tellTime(x *message.Exchange, req *message.Request, field string) {
 	}
 }
 
-// began is when a try begins, as an offset from the exchange. The first one begins with it: the
-// clock need not be read.
+// began is when a try begins, as an offset from the exchange. The first one begins with it, unless something
+// was waited for: the clock need not be read.
 func began(x *message.Exchange) time.Duration {
-	if x.Facts.Tries > 0 || x.Times.Connected > 0 {
+	if x.Facts.Tries > 0 || x.Times.Connected > 0 || x.Times.Waited {
 		return time.Since(x.Times.Started)
 	}
 	return 0

@@ -37,6 +37,52 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestTimesBeginAfterAWait is a request that a policy, or a target that has failed, has held back for longer than
+// the upstream's own times: they begin when it is asked.
+func TestTimesBeginAfterAWait(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, echo)
+	c := to(o.address)
+	c.TryTimeout, c.RequestTimeout = time.Minute, time.Minute
+	c.Balance = PeakEWMA
+	u, _ := newUpstream(t, c)
+	x := exchange(&wire{}, "GET", nil)
+	x.Times.Started, x.Times.Waited = time.Now().Add(-time.Hour), true
+	mustAsk(t, u, x)
+	if took := u.Endpoints()[0].latency.Value(message.Clock(), time.Hour); took <= 0 || took > time.Minute {
+		t.Errorf("the wait is taken for the origin's: %v", took)
+	}
+	atRest(t, u)
+}
+
+// TestTryBeginsAfterItsBody is a body that is kept, and comes more slowly than a try may take.
+func TestTryBeginsAfterItsBody(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, echo)
+	c := to(o.address)
+	c.TryTimeout = time.Minute
+	c.Retry = again(1, "503")
+	c.Retry.BodyLimit = 100
+	u, _ := newUpstream(t, c)
+	x := exchange(&wire{}, "PUT", nil)
+	x.Request.Body = &late{x: x, streaming: streaming{chunks: []string{"hello"}, length: 5}}
+	if body := mustAsk(t, u, x); body != "PUT example.com hello" || x.Facts.Tries != 1 {
+		t.Errorf("%q after %d tries", body, x.Facts.Tries)
+	}
+	atRest(t, u)
+}
+
+// late is a body that makes its exchange an hour older.
+type late struct {
+	streaming
+	x *message.Exchange
+}
+
+func (b *late) Next() ([]byte, error) {
+	b.x.Times.Started = b.x.Times.Started.Add(-time.Hour)
+	return b.streaming.Next()
+}
+
 // TestLimitTime: the time of an upstream begins when it is asked, that of the client with the
 // exchange, and what is left is told.
 func TestLimitTime(t *testing.T) {

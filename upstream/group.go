@@ -93,7 +93,7 @@ func (g *Group) Refused() int64 { return g.spill.Refused() }
 func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
 	limitTime(x, req, g.config.RequestTimeout, g.config.DeadlineField)
 	deadline := x.Deadline
-	now := x.Now()
+	now := x.Moment()
 	if g.rated {
 		now = message.Clock() // The one extra look at the clock; a nested group with a rate has its own.
 	}
@@ -153,9 +153,7 @@ func (g *Group) next(x *message.Exchange, resp *message.Response, deadline time.
 	if !x.ClientDeadline.IsZero() {
 		sooner(x, x.ClientDeadline)
 	}
-	if x.Times.Connected == 0 {
-		x.Times.Connected = time.Since(x.Times.Started) // The next try begins now, and not with the exchange.
-	}
+	x.Times.Waited = true // The next try begins now, and not with the exchange.
 }
 
 // over says that there is no time for another member.

@@ -13,13 +13,13 @@ import (
 // exchange and waits for the origin there; a client that goes away ends the wait.
 func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *message.Response) error {
 	x.Facts.Upstream, x.Facts.UpstreamGroup = u.config.Name, ""
-	if err := u.prepareReplay(req); err != nil {
+	limitTime(x, req, u.config.RequestTimeout, u.config.DeadlineField)
+	if err := u.prepareReplay(x, req); err != nil {
 		return err
 	}
-	limitTime(x, req, u.config.RequestTimeout, u.config.DeadlineField)
-	u.budget.Request(x.Now(), x.Shard)
+	now := x.Moment()
+	u.budget.Request(now, x.Shard)
 	tried := triedSet{wish: u.recall(req)}
-	now := x.Now()
 	for attempt := 0; ; attempt++ {
 		e, failure, problem := u.permittedTry(x, req, resp, now, attempt > 0, &tried)
 		if problem != nil {
@@ -52,7 +52,7 @@ func (u *Upstream) permittedTry(x *message.Exchange, req *message.Request, resp 
 	if x.Expired() {
 		return nil, nil, message.DeadlineExceeded
 	}
-	waited, problem := u.enter(x, resp, now)
+	waited, problem := u.enter(x, resp)
 	if problem != nil {
 		return nil, nil, problem
 	}

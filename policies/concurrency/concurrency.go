@@ -132,6 +132,7 @@ func (l *limiter) await(x *message.Exchange, p *place) verdict {
 	x.Wire().Await(p.waiter.pause)
 	p.waiter.pause.For(x.Patience(l.wait.Std()))
 	x.Wire().Arrived()
+	x.Times.Waited = true
 	return l.slots.settle(p.key, &p.waiter)
 }
 

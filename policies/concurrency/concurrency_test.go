@@ -225,8 +225,8 @@ func TestDeadlineEndsTheWait(t *testing.T) {
 		x.Begin(&client{})
 		x.Deadline = time.Now().Add(time.Second)
 		began := time.Now()
-		if a := r.Serve(x); a.Status != 503 || time.Since(began) != time.Second {
-			t.Errorf("%d after %s", a.Status, time.Since(began))
+		if a := r.Serve(x); a.Status != 503 || time.Since(began) != time.Second || !x.Times.Waited {
+			t.Errorf("%d after %s, told so: %t", a.Status, time.Since(began), x.Times.Waited)
 		}
 		close(r.release)
 		r.expect(first, 200)

@@ -130,6 +130,7 @@ func (j *injector) hold(x *message.Exchange, t throw) bool {
 	x.Wire().Await(p)
 	whole := p.For(x.Patience(d))
 	x.Wire().Arrived()
+	x.Times.Waited = true
 	j.pauses.Give(p)
 	return whole
 }

@@ -186,8 +186,8 @@ func TestDelayEnds(t *testing.T) {
 
 		y := g.Exchange("GET", "/")
 		y.Deadline = began.Add(3 * time.Second)
-		if g.Serve(y); time.Since(began) != 3*time.Second {
-			t.Errorf("a request with a deadline of 3s was held back for %s", time.Since(began))
+		if g.Serve(y); time.Since(began) != 3*time.Second || !y.Times.Waited {
+			t.Errorf("a request with a deadline of 3s was held back for %s, told so: %t", time.Since(began), y.Times.Waited)
 		}
 	})
 }

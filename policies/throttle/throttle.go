@@ -84,7 +84,8 @@ func (t *throttle) onRequest(x *message.Exchange) message.Verdict {
 	var room [keyRoom]byte
 	k := t.lanes.keyOf(t.key.Append(room[:0], x))
 	patience := max(int64(x.Patience(time.Duration(t.bounds.longest))), 0)
-	mine := t.lanes.take(k, x.Now(), patience, t.pace, t.bounds)
+	now := x.Moment()
+	mine := t.lanes.take(k, now, patience, t.pace, t.bounds)
 	if mine.evicted {
 		t.evicted.Add(x.Shard, 1)
 	}
@@ -96,7 +97,7 @@ func (t *throttle) onRequest(x *message.Exchange) message.Verdict {
 		return message.Next
 	}
 	t.delayed.Add(x.Shard, 1)
-	whole := t.await(x, mine)
+	whole := t.await(x, now, mine)
 	t.lanes.done()
 	if !whole {
 		t.lanes.giveBack(k, mine, t.pace)
@@ -105,14 +106,14 @@ func (t *throttle) onRequest(x *message.Exchange) message.Verdict {
 	return message.Next
 }
 
-// await holds a request back until its turn and says whether its client had the patience.
-func (t *throttle) await(x *message.Exchange, mine turn) bool {
+// await holds a request back until its turn, which it got at the moment now, and says whether its client had the patience.
+func (t *throttle) await(x *message.Exchange, now int64, mine turn) bool {
 	p := t.lanes.pauses.Take()
 	x.Wire().Await(p)
-	// Policies before this one may have waited too, and the turn is counted from the beginning.
-	spent := max(time.Since(x.Times.Started), 0)
-	whole := p.For(time.Duration(mine.wait) - spent)
+	spent := max(message.Clock()-now, 0) // The turn is counted from the beginning.
+	whole := p.For(time.Duration(mine.wait - spent))
 	x.Wire().Arrived()
+	x.Times.Waited = true
 	t.lanes.pauses.Give(p)
 	return whole
 }

@@ -349,8 +349,26 @@ func TestTimeBeforeCounts(t *testing.T) {
 		y.Times.Started = time.Now()
 		time.Sleep(4 * time.Second)
 		came := time.Now()
-		if r.Serve(y); time.Since(came) != 6*time.Second {
-			t.Errorf("it waited for %s", time.Since(came))
+		if r.Serve(y); time.Since(came) != 6*time.Second || !y.Times.Waited || x.Times.Waited {
+			t.Errorf("it waited for %s; told so: %t, of one that did not: %t", time.Since(came), y.Times.Waited, x.Times.Waited)
+		}
+	})
+}
+
+// TestPaceAfterAnotherWait has requests that began at one time and were held back together before they came here.
+func TestPaceAfterAnotherWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, "{ requests: 1, per: 10s, max_wait: 10s }")
+		began := time.Now()
+		time.Sleep(time.Minute)
+		for i, want := range []time.Duration{0, 10 * time.Second} {
+			x := r.request(&client{})
+			x.Times.Started, x.Times.Waited = began, true
+			came := time.Now()
+			if a := r.Serve(x); a.Status != 200 || time.Since(came) != want {
+				t.Errorf("request %d: %d after %s, expected %s", i, a.Status, time.Since(came), want)
+			}
 		}
 	})
 }

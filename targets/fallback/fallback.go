@@ -175,18 +175,17 @@ func (f *fallback) prepare(x *message.Exchange, deadline time.Time) {
 	if client := x.ClientDeadline; !client.IsZero() && (deadline.IsZero() || client.Before(deadline)) {
 		x.Deadline = client
 	}
-	if x.Times.Connected == 0 {
-		x.Times.Connected = time.Since(x.Times.Started) // The next try begins now, and not with the exchange.
-	}
+	x.Times.Waited = true // The next try begins now, and not with the exchange.
 }
 
 // keepBody reads a body that is short enough to be kept, where it may have to be sent again.
 // One whose length is not known is not waited for: it is kept where all of it is there, as it is
 // of most calls of gRPC.
 func (f *fallback) keepBody(x *message.Exchange) error {
-	if f.body == 0 || !f.repeats(&x.Request) {
+	if x.Request.Body == nil || f.body == 0 || !f.repeats(&x.Request) {
 		return nil
 	}
+	x.Times.Waited = true
 	return x.Request.KeepBody(f.body)
 }
 

@@ -366,7 +366,7 @@ func TestDeadlinesOfUpstreams(t *testing.T) {
 		if err := handler(t, simple, counters{}, a, b).Serve(x); err != nil || b.asked != 1 || !got.Equal(test.want) {
 			t.Errorf("%v, asked %d times, the deadline is %v, want %v", err, b.asked, got, test.want)
 		}
-		if x.Times.Connected == 0 {
+		if !x.Times.Waited {
 			t.Error("the next try begins with the exchange")
 		}
 	}
