@@ -68,11 +68,11 @@ var (
 	listenerProxyRefused = Metric{Name: "sluice_listener_proxy_protocol_refused_total", Kind: KindCounter, Labels: []string{"listener", "reason"}, Limit: maxListeners * len(proxyReasons),
 		Help: "Client connections that were closed because of the PROXY protocol: the peer is no trusted proxy (untrusted), sent no header (missing), a malformed one, none in time (timeout), or left before (closed)."}
 	listenerFloods = Metric{Name: "sluice_listener_floods_total", Kind: KindCounter, Labels: []string{"listener", "protocol", "kind"}, Limit: maxListeners * maxFloods,
-		Help: "Connections over HTTP/2 and HTTP/3 that were closed because the client did too much of something that makes work; stall: streams that were given up because the client did not read."}
+		Help: "Connections over HTTP/2 and HTTP/3 that were closed because the client did too much of something that makes work: reset, continuation, empty_data, ping, settings, priority, window_update, unknown frames (also those of streams that have ended), queue (answers to frames that it does not read), over HTTP/3 also streams and control; stall: streams that were given up because the client did not read."}
 	listenerResets = Metric{Name: "sluice_listener_streams_reset_total", Kind: KindCounter, Labels: []string{"listener", "protocol", "reason"}, Limit: maxListeners * 6,
 		Help: "Streams over HTTP/2 and HTTP/3 that ended without an answer: the client took them back (client), opened too many (refused), or broke a rule (malformed)."}
 	upstreamFloods = Metric{Name: "sluice_upstream_floods_total", Kind: KindCounter, Labels: []string{"upstream", "kind"}, Limit: (maxUpstreams + 1) * maxFloods,
-		Help: "Connections over HTTP/2 that were closed because the origin did too much of something that makes work."}
+		Help: "Connections over HTTP/2 that were closed because the origin did too much of something that makes work; the kinds are those of sluice_listener_floods_total."}
 	certificateLeft = Metric{Name: "sluice_certificate_remaining_seconds", Kind: KindGauge, Labels: []string{"listener", "source"},
 		Help: "How long a certificate is valid yet; negative where it has expired."}
 	certificateProblems = Metric{Name: "sluice_certificate_problems", Kind: KindGauge, Labels: []string{"listener"}, Limit: maxListeners,

@@ -140,6 +140,9 @@ func TestResetStreamsCountWhileTheyRun(t *testing.T) {
 	if n := g.server.Counters.Refused.Value(); n != 1 {
 		t.Errorf("%d refused", n)
 	}
+	if n := g.server.Counters.Malformed.Value(); n != 0 {
+		t.Errorf("%d malformed: each stream is counted once", n)
+	}
 	if n := g.server.Counters.Reset.Value(); n != 2 {
 		t.Errorf("%d reset", n)
 	}

@@ -508,11 +508,15 @@ func (l *link) onReset(h frameHeader, payload []byte) *fault {
 	return f
 }
 
-// resetStream ends a stream because its peer has broken a rule. It may be one that
-// was never begun.
+// resetStream ends a stream because its peer has broken a rule, or has too many. It may be one
+// that was never begun.
 func (l *link) resetStream(f *fault) *fault {
 	l.mu.Lock()
-	l.counters.Malformed.Add(l.shard, 1)
+	if f.code == RefusedStream {
+		l.counters.Refused.Add(l.shard, 1)
+	} else {
+		l.counters.Malformed.Add(l.shard, 1)
+	}
 	// To make us reset streams is as cheap as resetting them.
 	if broken := l.spend(FloodReset); broken != nil {
 		l.mu.Unlock()

@@ -395,7 +395,6 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 		} else if h.HasLength && endStream && h.Length > 0 {
 			f = spoiled(id, ProtocolError, "content-length announces a body that does not come")
 		} else if refused {
-			c.server.Counters.Refused.Add(l.shard, 1)
 			f = spoiled(id, RefusedStream, "too many streams at once")
 		}
 	}
