@@ -45,7 +45,7 @@ func TestDeadline(t *testing.T) {
 				}
 			}()
 			x := ask(new(quietWire), "POST", "/", c.body)
-			x.Deadline = time.Now().Add(30 * time.Millisecond)
+			x.Deadline = time.Now().Add(500 * time.Millisecond) // Time enough to send it on a slow machine.
 			f := o.conn.RoundTrip(x, &x.Request, &x.Response)
 			if !c.inBody {
 				if f == nil || f.Problem != message.DeadlineExceeded || !f.Sent || f.Refused {
