@@ -108,7 +108,8 @@ var conformanceCases = []conformanceCase{
 	{"5.1.1", "stream 0 for HEADERS", getFrame(0, "/"), "goaway PROTOCOL_ERROR"},
 	{"5.1.1", "an even stream number for DATA", dataFrame(2, true, "x"), "goaway PROTOCOL_ERROR"},
 	{"5.3.2 (7540 5.3.1)", "HEADERS that depend on themselves", frame(frameHeaders, endBoth|flagPriority, 1, "\x00\x00\x00\x01\x0a"+pseudo("GET", "/")), "reset 1 PROTOCOL_ERROR|goaway PROTOCOL_ERROR"},
-	{"5.3.2 (7540 5.3.1)", "PRIORITY that depends on itself", frame(framePriority, 0, 1, "\x00\x00\x00\x01\x0a"), "reset 1 PROTOCOL_ERROR"},
+	{"5.3.2 (7540 5.3.1)", "PRIORITY that depends on itself", getFrame(1, "/wait") + frame(framePriority, 0, 1, "\x00\x00\x00\x01\x0a"), "reset 1 PROTOCOL_ERROR"},
+	{"5.1", "the same on an idle stream, which cannot be reset", frame(framePriority, 0, 1, "\x00\x00\x00\x01\x0a"), "goaway PROTOCOL_ERROR"},
 	{"5.3.2", "HEADERS with a priority", frame(frameHeaders, endBoth|flagPriority, 1, "\x80\x00\x00\x05\xff"+pseudo("GET", "/")), "headers 1 200"},
 	{"5.5", "an unknown setting is ignored", settingFrame(0xff, 1), "alive"},
 	{"5.5", "an unknown frame of an unusual size is ignored", frame(0x16, 0x5a, 0, strings.Repeat("?", 1000)), "alive"},
@@ -133,7 +134,8 @@ var conformanceCases = []conformanceCase{
 
 	// PRIORITY (6.3), RST_STREAM (6.4).
 	{"6.3", "PRIORITY on stream 0", frame(framePriority, 0, 0, "\x00\x00\x00\x01\x0a"), "goaway PROTOCOL_ERROR"},
-	{"6.3", "PRIORITY of another length", frame(framePriority, 0, 1, "\x00\x00\x00\x01"), "reset 1 FRAME_SIZE_ERROR"},
+	{"6.3", "PRIORITY of another length", getFrame(1, "/wait") + frame(framePriority, 0, 1, "\x00\x00\x00\x01"), "reset 1 FRAME_SIZE_ERROR"},
+	{"6.3", "the same on an idle stream", frame(framePriority, 0, 1, "\x00\x00\x00\x01"), "goaway FRAME_SIZE_ERROR"},
 	{"6.3", "PRIORITY for an idle stream above", frame(framePriority, 0, 99, "\x00\x00\x00\x01\x0a") + getFrame(1, "/"), "headers 1 200"},
 	{"6.4", "RST_STREAM on stream 0", resetFrame(0, 8), "goaway PROTOCOL_ERROR"},
 	{"6.4", "RST_STREAM of another length", getFrame(1, "/wait") + frame(frameReset, 0, 1, "\x00\x00\x00"), "goaway FRAME_SIZE_ERROR"},

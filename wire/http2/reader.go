@@ -511,6 +511,9 @@ func (l *link) onReset(h frameHeader, payload []byte) *fault {
 // resetStream ends a stream because its peer has broken a rule, or has too many. It may be one
 // that was never begun.
 func (l *link) resetStream(f *fault) *fault {
+	if l.end.idle(f.stream) {
+		return broken(f.code, f.why) // RFC 9113 §5.1: an idle stream is not reset.
+	}
 	l.mu.Lock()
 	if f.code == RefusedStream {
 		l.counters.Refused.Add(l.shard, 1)
