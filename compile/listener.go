@@ -198,6 +198,7 @@ func http3Limits(l *config.Listener) http3.Limits {
 		HeaderBytes:     int(l.Limits.HeaderBytes.Bytes()),
 		HeaderFields:    l.Limits.HeaderFields,
 		TrailerBytes:    int(l.Limits.TrailerBytes.Bytes()),
+		Requests:        l.Limits.RequestsPerConnection,
 		MinimumBodyRate: l.MinimumBodyRate.Bytes(),
 		HeadTimeout:     l.Timeouts.Head.Std(),
 		IdleTimeout:     l.Timeouts.Idle.Std(),

@@ -27,6 +27,7 @@ type serverConn struct {
 	floods    floods
 	first     *serverStream // those whose exchange has not ended
 	running   int           // their number
+	taken     int           // requests so far
 	next      quic.StreamID // of the first request that has not been taken
 	drainStep drainStep
 	drainFrom int64 // clock of the first step
@@ -144,6 +145,9 @@ func (c *serverConn) take(qs *quic.Stream) {
 	c.next = qs.StreamID() + 4
 	c.running++
 	c.idleFrom = 0
+	if c.taken++; c.taken == c.limits.Requests {
+		c.warn()
+	}
 	c.floods.Earn(FloodControl, 4)
 	if s.next = c.first; s.next != nil {
 		s.next.prev = s
@@ -210,16 +214,24 @@ func (c *serverConn) cancelWaits() {
 	}
 }
 
-// drain is the first step.
+// drain asks the client to leave.
 func (c *serverConn) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.drainStep != notDraining || c.control == nil {
+	if c.control == nil {
+		return
+	}
+	c.warn()
+	c.leaveTunnels()
+}
+
+// warn is the first step. The lock is held.
+func (c *serverConn) warn() {
+	if c.drainStep != notDraining {
 		return
 	}
 	c.drainStep, c.drainFrom = drainWarned, clock()
 	c.goAway(maxStreamID)
-	c.leaveTunnels()
 }
 
 // decide is the second step: from here on no request is taken. The lock is held.

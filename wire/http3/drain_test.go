@@ -1,6 +1,7 @@
 package http3
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -82,6 +83,47 @@ func TestDrain(t *testing.T) {
 	if n := r.server.Counters.Rejected.Value(); n != 1 {
 		t.Errorf("%d rejected", n)
 	}
+}
+
+// A connection that has had as many requests as it may is told to go, and what it has begun is served. Its
+// WebSockets stay, until the server drains.
+func TestRequestsOfAConnection(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Limits{Requests: 2}, switching(newMirror()))
+	look := r.hold()
+	p := r.dial()
+	told := p.goAways()
+	tunnel := p.request(webSocket(), false)
+	_ = tunnel.SetReadDeadline(time.Now().Add(ample))
+	for range 2 {
+		if a := receive(p.request(get("/"), true)); a.String() != "200" {
+			t.Error(a)
+		}
+	}
+	if id := <-told; id != maxStreamID {
+		t.Errorf("the first step names %d", id)
+	}
+	look(clock() + int64(time.Second))
+	if id := <-told; id != 12 {
+		t.Errorf("the second step names %d", id)
+	}
+	if a := receive(p.request(get("/"), true)); a.String() != "reset 0x10b" {
+		t.Errorf("behind the second step: %s", a)
+	}
+	heard := ""
+	hear := func(want string) {
+		t.Helper()
+		for b := make([]byte, 100); !strings.Contains(heard, want); {
+			n, err := tunnel.Read(b)
+			if heard += string(b[:n]); err != nil {
+				t.Fatalf("%q of the WebSocket, %v, and not %q", heard, err, want)
+			}
+		}
+	}
+	_, _ = tunnel.Write([]byte(frame(frameData, "\x81\x01y")))
+	hear("\x81\x01y")
+	r.server.Drain()
+	hear("\x88\x02\x03\xe9") // Close, 1001.
 }
 
 // A connection that comes while the server drains is told at once.

@@ -10,6 +10,7 @@ import (
 // means its default, except where it says otherwise.
 type Limits struct {
 	Streams      int // requests at once; QUIC lets a client open no more; default 128
+	Requests     int // in all, before a GOAWAY asks the client to open another connection; 0 is no limit
 	HeaderBytes  int // of a whole head as RFC 9114 §4.2.2 counts, answer 431; default 32 KiB
 	HeaderFields int // number of fields, answer 431; default 100
 	TrailerBytes int // of a trailer section; default 8 KiB
