@@ -156,9 +156,6 @@ func (s *selection) normalise() {
 	}
 }
 
-// warmDraws is how often another endpoint is drawn in place of one that is spared.
-const warmDraws = 4
-
 // pick chooses an endpoint that was not tried yet if there is any; nil where there is
 // none at all. A further try that finds only tried ones in its level looks at the others.
 func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
@@ -176,10 +173,14 @@ func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 			e, at = o, other
 		}
 	}
-	for draw := 0; s.warm > h.now && draw < warmDraws && e.spared(u, h.now); draw++ {
-		if other := s.levels[at].balancer.pick(h, tried); !tried.has(other) {
-			e = other
+	// Who is spared is passed over, as long as there is somebody else.
+	for others := tried; s.warm > h.now && !others.full() && e.spared(u, h.now); {
+		others.add(e)
+		other := s.levels[at].balancer.pick(h, others)
+		if others.has(other) {
+			break
 		}
+		e = other
 	}
 	return e
 }

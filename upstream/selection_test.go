@@ -117,20 +117,29 @@ func tryTwice(t *testing.T, u *Upstream) {
 
 func TestSlowStart(t *testing.T) {
 	t.Parallel()
-
-	u := standing(Config{SlowStart: time.Minute, Balance: Random}, "a")
-	u.SetEndpoints([]EndpointConfig{{Address: "a"}, {Address: "b"}})
-	began := message.Clock()
-	share := func(age time.Duration) float64 {
-		counts := map[string]float64{}
-		for range 20_000 {
-			counts[u.chosen.Load().pick(u, hint{now: began + int64(age)}, triedSet{}).address]++
+	for _, c := range []struct {
+		balance Balance
+		weight  int     // of the new one; the other one has 1
+		whole   float64 // its share when it is grown
+	}{{Random, 1, 0.5}, {RoundRobin, 1, 0.5}, {LeastRequest, 1, 0.75}, {PeakEWMA, 1, 0.75}, {Random, 9, 0.9}, {RoundRobin, 9, 0.9}} {
+		u := standing(Config{SlowStart: time.Minute, Balance: c.balance}, "a")
+		u.SetEndpoints([]EndpointConfig{{Address: "a"}, {Address: "b", Weight: c.weight}})
+		began := message.Clock()
+		// The new one is always preferred: the other one is busy.
+		u.Endpoints()[0].active.Store(100)
+		u.Endpoints()[0].latency.Observe(began, time.Second, time.Hour)
+		for age, part := range map[time.Duration]float64{0: 0.1, 30 * time.Second: 0.5, 2 * time.Minute: 1} {
+			const n = 20_000
+			counts := map[string]float64{}
+			for range n {
+				counts[u.chosen.Load().pick(u, hint{now: began + int64(age)}, triedSet{}).address]++
+			}
+			if got, want := counts["b"]/n, part*c.whole; math.Abs(got-want) > 0.03 {
+				t.Errorf("%s, weight %d, after %v: a new endpoint gets %.3f of the requests, want %.3f", c.balance, c.weight, age, got, want)
+			}
 		}
-		return counts["b"] / 20_000
 	}
-	if young, half, grown := share(0), share(30*time.Second), share(2*time.Minute); young > 0.12 || half < young || half > 0.4 || grown < 0.47 {
-		t.Errorf("a new endpoint gets %v of the requests, then %v, at last %v", young, half, grown)
-	}
+	u := standing(Config{SlowStart: time.Minute}, "a")
 	// Where all are new none is spared for long: there is nobody else.
 	u.SetEndpoints([]EndpointConfig{{Address: "c"}})
 	if u.chosen.Load().pick(u, hint{now: message.Clock()}, triedSet{}) == nil {
