@@ -1,6 +1,9 @@
 package traffic
 
-import "github.com/sluice-gateway/sluice/unit"
+import (
+	"github.com/sluice-gateway/sluice/internal/reserved"
+	"github.com/sluice-gateway/sluice/unit"
+)
 
 // Timeouts bound how long an origin can hold an exchange.
 type Timeouts struct {
@@ -11,6 +14,14 @@ type Timeouts struct {
 	Body           unit.Duration `default:"5m" min:"1ms" max:"1d" doc:"The longest silence within a body or a tunnel."`
 	DeadlineHeader string        `pattern:"^[A-Za-z][A-Za-z0-9-]{0,63}$" form:"the name of a field: letters, digits and hyphens, a letter first, at most 64 long" doc:"A field with which clients say how many milliseconds they wait, such as X-Request-Timeout-Ms: then work ends, and the origin is told in the same field what is left. gRPC has a field of its own, which is always heeded."`
 	Idle           unit.Duration `default:"60s" min:"1ms" max:"1d" doc:"How long an unused connection is kept."`
+}
+
+// Validate is called by the decoder.
+func (t *Timeouts) Validate() error {
+	if why := reserved.Why(t.DeadlineHeader); why != "" {
+		return unit.Problem("deadline_header", t.DeadlineHeader+" cannot tell how long a client waits: "+why)
+	}
+	return nil
 }
 
 // Connections bound the pool of connections to each endpoint.
