@@ -80,6 +80,10 @@ type onlyEndpoint struct{ endpoint *Endpoint }
 
 func (o onlyEndpoint) pick(hint, triedSet) *Endpoint { return o.endpoint }
 
+// redraws is how often chance is asked again where it has hit an endpoint that was tried: were the next in
+// the list taken at once, it would have that one's share too.
+const redraws = 8
+
 // untried looks for an endpoint that was not asked yet, from a given place on, and
 // falls back to the one at that place.
 func untried(endpoints []*Endpoint, from int, tried triedSet) *Endpoint {
@@ -125,7 +129,11 @@ func (w *weighted) draw() int {
 }
 
 func (w *weighted) pick(_ hint, tried triedSet) *Endpoint {
-	return untried(w.endpoints, w.draw(), tried)
+	at := w.draw()
+	for n := 0; n < redraws && tried.has(w.endpoints[at]); n++ {
+		at = w.draw()
+	}
+	return untried(w.endpoints, at, tried)
 }
 
 // leastRequest takes two at random and uses the one with less to do for its

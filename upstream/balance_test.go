@@ -136,6 +136,33 @@ func TestTriedAreAvoided(t *testing.T) {
 	}
 }
 
+// TestSharesOfTheOthers draws where the heaviest endpoint was tried: the others share what it had, as their
+// weights say.
+func TestSharesOfTheOthers(t *testing.T) {
+	t.Parallel()
+	for _, weights := range [][]int{{3, 1, 2}, {4, 1, 1, 1, 1}, {9973, 1, 5000, 5001}} {
+		for _, balance := range []Balance{RoundRobin, LeastRequest, PeakEWMA, Random} {
+			all := endpoints(weights...)
+			var tried triedSet
+			tried.add(all[0])
+			const n = 30_000
+			sum := 0
+			for _, w := range weights[1:] {
+				sum += w
+			}
+			for i, got := range draw(choosing(balance, all), all, n, tried) {
+				want := float64(n*weights[i]) / float64(sum)
+				if i == 0 {
+					want = 0
+				}
+				if math.Abs(float64(got)-want) > n/50 {
+					t.Errorf("%s %v: without the first one endpoint %d was chosen %d times of %d, want %.0f", balance, weights, i, got, n, want)
+				}
+			}
+		}
+	}
+}
+
 func TestLeastRequest(t *testing.T) {
 	t.Parallel()
 	all := endpoints(1, 1)

@@ -42,7 +42,11 @@ func (r *roundRobin) pick(_ hint, tried triedSet) *Endpoint {
 	}
 	// A further try takes nobody's turn: with two endpoints, one of them down, every
 	// request would begin with that one.
-	return untried(r.endpoints, int(r.schedule[rand.Uint64N(n)]), tried)
+	at := r.schedule[rand.Uint64N(n)]
+	for i := 0; i < redraws && tried.has(r.endpoints[at]); i++ {
+		at = r.schedule[rand.Uint64N(n)]
+	}
+	return untried(r.endpoints, int(at), tried)
 }
 
 // class is what has the same weight.
@@ -153,8 +157,17 @@ func (s *sharedTurns) pick(_ hint, tried triedSet) *Endpoint {
 		c := &s.classes[s.schedule[s.next.Add(1)%n]]
 		return s.endpoints[c.members[c.next.Add(1)%uint64(len(c.members))]]
 	}
-	c := &s.classes[s.schedule[rand.Uint64N(n)]]
-	return untried(s.endpoints, int(c.members[rand.IntN(len(c.members))]), tried)
+	at := s.draw()
+	for i := 0; i < redraws && tried.has(s.endpoints[at]); i++ {
+		at = s.draw()
+	}
+	return untried(s.endpoints, at, tried)
+}
+
+// draw returns the place of an endpoint, by weight.
+func (s *sharedTurns) draw() int {
+	c := &s.classes[s.schedule[rand.IntN(len(s.schedule))]]
+	return int(c.members[rand.IntN(len(c.members))])
 }
 
 func gcd(a, b int) int {
