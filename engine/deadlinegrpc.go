@@ -10,67 +10,26 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 )
 
-// boundGRPC makes the time that a client gives its gRPC call the deadline of the exchange, and tells
-// the origin what is left of it: that costs a string. It says whether there is such a time; a field
-// that cannot be read is left to the origin. It comes behind the policies, because one of them may
-// have made a call of gRPC-Web one of gRPC.
+// boundGRPC says whether a request is a call of gRPC, and makes the time that its client gives it the deadline of
+// the exchange; origins are told what is left of it when they are asked. A field that cannot be read is left to
+// them. It comes behind the policies, because one of them may have made a call of gRPC-Web one of gRPC.
 func boundGRPC(x *message.Exchange) bool {
 	if !message.IsGRPC(&x.Request) {
 		return false
 	}
-	timeout, ok := parseGRPCTimeout(x.Request.Header.Get("grpc-timeout"))
-	if !ok {
-		return false
+	if timeout, ok := message.ParseGRPCTimeout(x.Request.Header.Get("grpc-timeout")); ok {
+		by := x.Times.Started.Add(min(timeout, longestTimeout))
+		if x.Deadline.IsZero() || by.Before(x.Deadline) {
+			x.Deadline = by
+		}
 	}
-	by := x.Times.Started.Add(min(timeout, longestTimeout))
-	if x.Deadline.IsZero() || by.Before(x.Deadline) {
-		x.Deadline = by
-	}
-	x.Request.Header.Set("grpc-timeout", message.FormatGRPCTimeout(time.Until(x.Deadline)))
 	return true
 }
 
 // longestTimeout keeps sums of times away from the end of what can be counted.
 const longestTimeout = 100 * 365 * 24 * time.Hour
 
-// parseGRPCTimeout reads the field grpc-timeout: at most 8 digits and a unit. What would
-// be longer than a Duration can hold is the longest one.
-func parseGRPCTimeout(s string) (time.Duration, bool) {
-	if len(s) < 2 || len(s) > 9 {
-		return 0, false
-	}
-	var unit time.Duration
-	switch s[len(s)-1] {
-	case 'H':
-		unit = time.Hour
-	case 'M':
-		unit = time.Minute
-	case 'S':
-		unit = time.Second
-	case 'm':
-		unit = time.Millisecond
-	case 'u':
-		unit = time.Microsecond
-	case 'n':
-		unit = time.Nanosecond
-	default:
-		return 0, false
-	}
-	var n time.Duration
-	for i := range len(s) - 1 {
-		if s[i] < '0' || s[i] > '9' {
-			return 0, false
-		}
-		n = n*10 + time.Duration(s[i]-'0')
-	}
-	const longest = time.Duration(1<<63 - 1)
-	if n > longest/unit {
-		return longest, true
-	}
-	return n * unit, true
-}
-
-// grpcBody stands before the answer of a gRPC call with a deadline. When that is over between two
+// grpcBody stands before the answer of a gRPC call with a deadline, whoever has set it. When that is over between two
 // messages it ends the answer as gRPC does, with a trailer that says so; within a message the stream
 // is cut. It is one allocation for a call with a deadline.
 type grpcBody struct {

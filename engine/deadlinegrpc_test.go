@@ -10,20 +10,6 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 )
 
-func TestFormatGRPCTimeout(t *testing.T) {
-	t.Parallel()
-	for d, want := range map[time.Duration]string{
-		-time.Second: "0n", 0: "0n", 1: "1n", 99999999: "99999999n", 100000000: "100000u", 50 * time.Millisecond: "50000000n",
-		99999999999: "99999999u", 100 * time.Second: "100000m", 30 * time.Hour: "108000S", 30000 * time.Hour: "1800000M",
-		1<<63 - 1: "2562047H",
-	} {
-		got := message.FormatGRPCTimeout(d)
-		if back, ok := parseGRPCTimeout(got); got != want || !ok || back > max(d, 0) || len(got) > 9 {
-			t.Errorf("%v is %q, not %q, and back %v", d, got, want, back)
-		}
-	}
-}
-
 // pieces is a body that comes in pieces and ends with an error.
 type pieces struct {
 	left    []string

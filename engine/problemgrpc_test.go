@@ -271,17 +271,3 @@ func TestGRPCRefusalOnItsWay(t *testing.T) {
 		t.Errorf("after refusals: %d %q, logs %d", w.status, w.body, shown)
 	}
 }
-
-func TestParseGRPCTimeout(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]time.Duration{
-		"1H": time.Hour, "2M": 2 * time.Minute, "3S": 3 * time.Second, "4m": 4 * time.Millisecond, "5u": 5 * time.Microsecond,
-		"99999999n": 99999999, "0S": 0, "99999999H": 1<<63 - 1,
-		"": -1, "1": -1, "S": -1, "1s": -1, "-1S": -1, "999999999S": -1, "1 S": -1,
-	} {
-		got, ok := parseGRPCTimeout(text)
-		if ok != (want >= 0) || ok && got != want {
-			t.Errorf("%q is %v, %v", text, got, ok)
-		}
-	}
-}

@@ -142,7 +142,7 @@ func (p *passage) ask() {
 	}
 	if err != nil {
 		p.failInTarget(err)
-	} else if call && x.Response.Body != nil {
+	} else if call && !x.Deadline.IsZero() && x.Response.Body != nil {
 		x.Response.Body = &grpcBody{inner: x.Response.Body, x: x}
 	}
 	p.inTarget = false

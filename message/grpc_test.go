@@ -3,6 +3,7 @@ package message
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestIsGRPC(t *testing.T) {
@@ -49,5 +50,33 @@ func TestGRPCStatus(t *testing.T) {
 	}
 	if !slices.Equal(failed, []int{2, 13, 14, 15}) {
 		t.Errorf("failures are %v", failed)
+	}
+}
+
+func TestFormatGRPCTimeout(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		-time.Second: "0n", 0: "0n", 1: "1n", 99999999: "99999999n", 100000000: "100000u", 50 * time.Millisecond: "50000000n",
+		99999999999: "99999999u", 100 * time.Second: "100000m", 30 * time.Hour: "108000S", 30000 * time.Hour: "1800000M",
+		1<<63 - 1: "2562047H",
+	} {
+		got := FormatGRPCTimeout(d)
+		if back, ok := ParseGRPCTimeout(got); got != want || !ok || back > max(d, 0) || len(got) > 9 {
+			t.Errorf("%v is %q, not %q, and back %v", d, got, want, back)
+		}
+	}
+}
+
+func TestParseGRPCTimeout(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"1H": time.Hour, "2M": 2 * time.Minute, "3S": 3 * time.Second, "4m": 4 * time.Millisecond, "5u": 5 * time.Microsecond,
+		"99999999n": 99999999, "0S": 0, "99999999H": 1<<63 - 1,
+		"": -1, "1": -1, "S": -1, "1s": -1, "-1S": -1, "999999999S": -1, "1 S": -1,
+	} {
+		got, ok := ParseGRPCTimeout(text)
+		if ok != (want >= 0) || ok && got != want {
+			t.Errorf("%q is %v, %v", text, got, ok)
+		}
 	}
 }

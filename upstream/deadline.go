@@ -44,14 +44,11 @@ func limitTime(x *message.Exchange, req *message.Request, whole time.Duration, f
 	if !x.ClientDeadline.IsZero() {
 		sooner(x, x.ClientDeadline)
 	}
-	if !x.Deadline.IsZero() {
-		// The origin is told what is left. A time that is over is never sent.
-		req.Header.Set(field, strconv.FormatInt(max(time.Until(x.Deadline).Milliseconds(), 1), 10))
-	}
 }
 
-// tellTime tells the origin of a further try what is left by then. field is the one of limitTime; gRPC has
-// one of its own.
+// tellTime tells the origin of a try what is left when that begins: a wait in the queue, earlier tries and other
+// upstreams have had their part. field is the one of limitTime; gRPC has one of its own. A time that is over is never
+// told: who is too late is not asked. It costs a look at the clock and a string for each field.
 func tellTime(x *message.Exchange, req *message.Request, field string) {
 	if x.Deadline.IsZero() {
 		return
@@ -60,7 +57,7 @@ func tellTime(x *message.Exchange, req *message.Request, field string) {
 	if field != "" {
 		req.Header.Set(field, strconv.FormatInt(max(left.Milliseconds(), 1), 10))
 	}
-	if req.Header.Has("grpc-timeout") && message.IsGRPC(req) {
+	if _, ok := message.ParseGRPCTimeout(req.Header.Get("grpc-timeout")); ok && message.IsGRPC(req) {
 		req.Header.Set("grpc-timeout", message.FormatGRPCTimeout(left))
 	}
 }

@@ -3,10 +3,12 @@ package upstream
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/overload"
 )
 
 // TestDeadline bounds the wait for a connection, and starts nothing that is too late.
@@ -119,6 +121,7 @@ func TestLimitTime(t *testing.T) {
 			x.Request.Header.Set(field, test.says)
 		}
 		limitTime(x, &x.Request, test.whole, field)
+		tellTime(x, &x.Request, field)
 		near := func(got time.Time, want time.Duration) bool {
 			if want == 0 {
 				return got.IsZero()
@@ -131,6 +134,52 @@ func TestLimitTime(t *testing.T) {
 		}
 		if told := x.Request.Header.Get(field); test.deadline == 0 && told != test.says || test.deadline > 0 && (told == test.says && test.whole == hour(1) || told == "") {
 			t.Errorf("%s: the origin is told %q", name, told)
+		}
+	}
+}
+
+// TestTimeInTheQueueIsNotTold has a call wait for another one, and looks at what its origin is told then.
+func TestTimeInTheQueueIsNotTold(t *testing.T) {
+	t.Parallel()
+	told, release := make(chan http.Header, 2), make(chan bool)
+	o := newOrigin(t, func(c *played) {
+		for {
+			r, _, ok := c.request()
+			if !ok {
+				return
+			}
+			told <- r.Header
+			if !<-release {
+				return
+			}
+			c.answer(200, "")
+		}
+	})
+	t.Cleanup(func() { close(release) })
+	c := to(o.address)
+	c.Concurrency = &Concurrency{Limiter: overload.Config{Limit: 1, Queue: 1, Timeout: time.Minute}}
+	c.RequestTimeout = 90 * time.Second
+	u, _ := newUpstream(t, c)
+	asked := func() (*message.Exchange, chan error) {
+		x := calling(nil)
+		x.Request.Header.Append("Grpc-Timeout", message.FormatGRPCTimeout(time.Hour))
+		return x, asking(u, x)
+	}
+	_, first := asked()
+	if left, ok := message.ParseGRPCTimeout((<-told).Get("Grpc-Timeout")); !ok || left > 90*time.Second {
+		t.Errorf("of the upstream's 90s %v are told", left)
+	}
+	x, second := asked()
+	until(t, u, "one waits", func(v overload.View) bool { return v.Waiting == 1 })
+	waited := time.Since(x.Times.Started)
+	release <- true
+	if left, ok := message.ParseGRPCTimeout((<-told).Get("Grpc-Timeout")); !ok || left > 90*time.Second-waited {
+		t.Errorf("%v are told of 90s, of which %v were spent in the queue", left, waited)
+	}
+	release <- true
+	for _, result := range []chan error{first, second} {
+		if err := <-result; err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -113,8 +113,8 @@ func (g *Group) RoundTrip(x *message.Exchange, req *message.Request, resp *messa
 		}
 		if last != nil {
 			g.next(x, resp, deadline)
-			tellTime(x, req, "")
 		}
+		tellTime(x, req, g.config.DeadlineField)
 		past.Tried = past.Tried.With(choice.Member)
 		asked := x.Facts.Tries
 		err := g.ask(x, req, resp, choice, deadline)

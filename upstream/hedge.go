@@ -182,7 +182,6 @@ func (r *race) hedge(x *message.Exchange, req *message.Request, tried *triedSet)
 	another := problem == nil && !tried.has(e)
 	if another && u.budget.Take(now, u.active.Load()+1) {
 		tried.add(e)
-		tellTime(call.Exchange(), &call.Exchange().Request, u.config.DeadlineField)
 		r.begin(call, e, leave, time.Duration(now-x.Now()), true)
 		return true
 	}

@@ -30,7 +30,6 @@ func (u *Upstream) RoundTrip(x *message.Exchange, req *message.Request, resp *me
 		switch {
 		case again:
 			now = message.Clock()
-			tellTime(x, req, u.config.DeadlineField)
 		case gone != nil:
 			return gone
 		case failure != nil:
@@ -78,6 +77,7 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 	returned := false
 	defer u.panicked(e, leave, &returned)
 	measurable := measurable(req)
+	tellTime(x, req, u.config.DeadlineField)
 	u.limitTry(x, began)
 	failure := u.try(x, e, req, resp, began)
 	x.EndTry()

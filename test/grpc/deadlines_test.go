@@ -62,14 +62,20 @@ func (s *stubborn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 const deadlineConfiguration = `
-admin: { address: "%s" }
+admin: { address: "%[1]s" }
 telemetry: { access_log: {} }
-listeners: [{ name: plain, address: "%s", protocols: [http/1.1, h2] }]
-upstreams: [{ name: stubborn, endpoints: ["http://%s"], protocol: h2 }]
-routes: [{ name: all, upstream: stubborn }]
+listeners: [{ name: plain, address: "%[2]s", protocols: [http/1.1, h2] }]
+upstreams:
+  - { name: stubborn, endpoints: ["http://%[3]s"], protocol: h2 }
+  - { name: bounded, endpoints: ["http://%[3]s"], protocol: h2, timeouts: { request: 300ms } }
+routes:
+  - { name: stubborn, match: { host: stubborn.example.com }, upstream: stubborn }
+  - { name: bounded, match: { host: bounded.example.com }, upstream: bounded }
 `
 
-// TestDeadlineIsTheGatewaysOwn asks, with a client that would wait for ever, an origin that would too.
+// TestDeadlineIsTheGatewaysOwn asks, with a client that would wait for ever, an origin that would too. Who has set the
+// deadline makes no difference: the client, or timeouts.request of the upstream, of which a client that says an hour
+// does not know.
 func TestDeadlineIsTheGatewaysOwn(t *testing.T) {
 	t.Parallel()
 	origin := serveStubborn(t)
@@ -97,21 +103,34 @@ func TestDeadlineIsTheGatewaysOwn(t *testing.T) {
 	}
 	client := &http.Transport{Protocols: onlyHTTP2()}
 	t.Cleanup(client.CloseIdleConnections)
-	for path, want := range map[string]struct {
+	const messages = "\x00\x00\x00\x00\x05hello\x00\x00\x00\x00\x05hello"
+	cases := []struct {
+		host    string
+		timeout string
+		path    string
 		body    string
 		status  string // of gRPC, in the head or in the trailer
 		failure string
 	}{
-		"/x/Nothing":  {"", "4", ""},
-		"/x/Messages": {strings.Repeat("\x00\x00\x00\x00\x05hello", 2), "4", ""},
-		"/x/Part":     {"\x00\x00\x00\x00\x05he", "", "CANCEL"},
-	} {
+		{"stubborn", "300m", "/x/Nothing", "", "4", ""},
+		{"stubborn", "300m", "/x/Messages", messages, "4", ""},
+		{"stubborn", "300m", "/x/Part", messages[:7], "", "CANCEL"},
+		{"bounded", "", "/x/Nothing", "", "4", ""},
+		{"bounded", "", "/x/Messages", messages, "4", ""},
+		{"bounded", "1H", "/x/Messages", messages, "4", ""},
+	}
+	for _, want := range cases {
+		path := want.path
 		hold, held := io.Pipe() // The client does not end its part either.
 		req, err := http.NewRequest("POST", "http://"+addresses[1]+path, hold)
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "Grpc-Timeout": {"300m"}}
+		req.Host = want.host + ".example.com"
+		req.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}}
+		if want.timeout != "" {
+			req.Header.Set("Grpc-Timeout", want.timeout)
+		}
 		began := time.Now()
 		resp, err := client.RoundTrip(req)
 		if err != nil {
@@ -119,25 +138,25 @@ func TestDeadlineIsTheGatewaysOwn(t *testing.T) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		if took := time.Since(began); took < 300*time.Millisecond {
-			t.Errorf("%s: over after %v", path, took)
+			t.Errorf("%s %s: over after %v", want.host, path, took)
 		}
 		status := resp.Header.Get("Grpc-Status") + resp.Trailer.Get("Grpc-Status")
 		if resp.StatusCode != 200 || string(body) != want.body || status != want.status ||
 			(err != nil) != (want.failure != "") || err != nil && !strings.Contains(err.Error(), want.failure) {
-			t.Errorf("%s: %d %q %q %v", path, resp.StatusCode, body, status, err)
+			t.Errorf("%s %s: %d %q %q %v", want.host, path, resp.StatusCode, body, status, err)
 		}
-		if told := <-origin.timeout; told >= "300000u" || !strings.HasSuffix(told, "u") || len(told) != 7 {
-			t.Errorf("%s: the origin was told of %q", path, told)
+		if told := <-origin.timeout; want.timeout == "" && told != "" || want.timeout != "" && (told >= "300000u" || !strings.HasSuffix(told, "u") || len(told) != 7) {
+			t.Errorf("%s %s: the origin was told of %q", want.host, path, told)
 		}
 		if err := <-origin.reset; err == nil || !strings.Contains(err.Error(), "CANCEL") {
-			t.Errorf("%s: the origin's stream ended with %v", path, err)
+			t.Errorf("%s %s: the origin's stream ended with %v", want.host, path, err)
 		}
 		_ = resp.Body.Close()
 		_ = held.Close()
 	}
 	err = rig.Eventually(func() error {
-		if n := strings.Count(g.Log(), `"problem":"deadline_exceeded"`); n != 3 {
-			return fmt.Errorf("%d of 3 exchanges are logged with their problem:\n%s", n, g.Log())
+		if n := strings.Count(g.Log(), `"problem":"deadline_exceeded"`); n != len(cases) {
+			return fmt.Errorf("%d of %d exchanges are logged with their problem:\n%s", n, len(cases), g.Log())
 		}
 		return nil
 	})
