@@ -270,7 +270,7 @@ type UpstreamTLS struct {
 
 // UpstreamLimits bound what an origin can make the gateway hold.
 type UpstreamLimits struct {
-	HeaderBytes unit.Size `default:"64KiB" min:"1KiB" max:"1MiB" doc:"The size of all header fields of an answer together; more is answered 502."`
+	HeaderBytes unit.Size `default:"64KiB" min:"1KiB" max:"1MiB" doc:"The size of all header fields of an answer together; more is answered 502. Over HTTP/2 also that of its trailer fields."`
 }
 
 // Consumer is somebody who calls.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	pb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
@@ -92,5 +93,21 @@ func TestStatusOfRefusalsInTheLog(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestLargeMetadata has metadata come back in the head and behind the last message, which have the same limit.
+func TestLargeMetadata(t *testing.T) {
+	t.Parallel()
+	g := start(t)
+	const first, last = "x-grpc-test-echo-initial", "x-grpc-test-echo-trailing-bin"
+	large := strings.Repeat("\x00\xff=,", 1500)
+	for _, in := range []string{"h2c", "h2"} {
+		var header, trailer metadata.MD
+		ctx := metadata.AppendToOutgoingContext(t.Context(), first, strings.Repeat("x", 12_000), last, large)
+		_, err := pb.NewTestServiceClient(g.dial(t, in, "h2.example.com")).UnaryCall(ctx, &pb.SimpleRequest{}, grpc.Header(&header), grpc.Trailer(&trailer))
+		if err != nil || len(strings.Join(header.Get(first), "")) != 12_000 || strings.Join(trailer.Get(last), "") != large {
+			t.Errorf("%s: %v, %d and %d bytes", in, err, len(strings.Join(header.Get(first), "")), len(strings.Join(trailer.Get(last), "")))
+		}
 	}
 }

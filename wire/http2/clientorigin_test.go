@@ -116,7 +116,7 @@ func TestAnswersOfOrigins(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			o := serveRaw(t, ClientLimits{})
+			o := serveRaw(t, ClientLimits{HeaderBytes: 8 << 10})
 			go func() {
 				o.begin()
 				o.request()

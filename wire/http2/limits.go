@@ -53,7 +53,7 @@ type ClientLimits struct {
 	Streams       int // at once, if the origin allows as many; default 128
 	HeaderBytes   int // of an answer's head; default 64 KiB
 	HeaderFields  int // number of fields; default 200
-	TrailerBytes  int // default 8 KiB
+	TrailerBytes  int // default as HeaderBytes: origins are told of one limit for both (RFC 9113 §6.5.2)
 	Continuations int // CONTINUATION frames of one head; default 16
 
 	FrameSize        int // longest payload that an origin may send; default 16 KiB
@@ -74,7 +74,7 @@ func (l ClientLimits) WithDefaults() ClientLimits {
 	setDefault(&l.Streams, 128)
 	setDefault(&l.HeaderBytes, 64<<10)
 	setDefault(&l.HeaderFields, 200)
-	setDefault(&l.TrailerBytes, 8<<10)
+	setDefault(&l.TrailerBytes, l.HeaderBytes)
 	setDefault(&l.Continuations, 16)
 	setDefault(&l.FrameSize, frameSize)
 	setDefault(&l.StreamWindow, 256<<10)
