@@ -33,14 +33,15 @@ func (s *Set) Held() []Held {
 }
 
 // Yield is Shutdown after the sockets were handed over: what waits in the kernel's
-// queue is left to the process that has them now. A connection without an exchange
-// may begin one for as long as idle; its answer then says that the connection closes, so
+// queue is left to the process that has them now. A connection without an exchange, or
+// still without TLS, may begin one for as long as idle; its answer then says that the connection closes, so
 // that no request meets a connection that has just gone.
 func (s *Set) Yield(ctx context.Context, idle time.Duration) (cut int) {
 	s.mu.Lock()
 	for _, l := range s.open {
 		l.socket.kept.Store(true)
 		l.server.KeepIdle(idle)
+		l.keep = idle
 	}
 	s.mu.Unlock()
 	return s.Shutdown(ctx)

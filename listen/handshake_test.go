@@ -1,11 +1,14 @@
 package listen
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluice-gateway/sluice/listen/certificates"
 )
@@ -33,6 +36,33 @@ func TestSilentClientsAndTheEnd(t *testing.T) {
 				t.Errorf("%d connections are counted as open, %d are introduced", metrics.open.Load(), len(l.conns))
 			}
 		})
+	}
+}
+
+// TestSilentClientsAndTheHandover: nobody is refused when another process has taken over, so a
+// handshake may take as long as an idle connection may wait for its last request.
+func TestSilentClientsAndTheHandover(t *testing.T) {
+	t.Parallel()
+	spec := Spec{Name: "secure", Address: free(t), TLS: &certificates.Spec{SelfSigned: &certificates.SelfSigned{}}}
+	s, _ := newWhoami(t, spec)
+	slow := dial(t, spec.Address)
+	l := s.open[0]
+	until(func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.conns) == 1 })
+	done := make(chan int)
+	go func() { done <- s.Yield(context.Background(), time.Hour) }()
+	var by time.Time
+	until(func() bool { l.mu.Lock(); defer l.mu.Unlock(); by = l.until; return !by.IsZero() })
+	if left := time.Until(by); left < time.Minute {
+		t.Errorf("a handshake has %s", left)
+	}
+	secure := &client{tls.Client(slow, &tls.Config{InsecureSkipVerify: true}), t, nil} // On this machine.
+	secure.in = bufio.NewReader(secure)
+	if status, _, closed := secure.ask("/"); status != 200 || !closed {
+		t.Errorf("%d, closed %t", status, closed)
+	}
+	_ = slow.Close()
+	if cut := <-done; cut != 0 {
+		t.Errorf("%d were cut", cut)
 	}
 }
 

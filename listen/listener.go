@@ -39,6 +39,7 @@ type listener struct {
 	speaks  atomic.Pointer[speaks]
 	metrics Metrics
 	max     atomic.Int64
+	keep    time.Duration // what Yield gives those without an exchange; 0 else
 
 	refusals *refusals
 	introductions
@@ -171,7 +172,7 @@ func (l *listener) stop() {
 	if l.socket.owner.Load() == l {
 		l.socket.stop()
 	}
-	l.hurry(time.Now().Add(lastIntroduction))
+	l.hurry(time.Now().Add(max(lastIntroduction, l.keep)))
 	l.server.Drain()
 	l.h2.Drain()
 	l.h3.Drain()
