@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -80,6 +81,9 @@ func (b *build) adopt(shared *sharedUpstream) {
 // secure loads what an upstream with https endpoints needs.
 func (b *build) secure(item config.Item[config.Upstream], shared *sharedUpstream) {
 	if shared.Made().TLS == "" {
+		if !reflect.ValueOf(item.Value.TLS).IsZero() {
+			b.result.Warnings = append(b.result.Warnings, item.Problem(item.Value.Name.Mark, "tls is not used: no endpoint begins with https://"))
+		}
 		return
 	}
 	spec := originSpec(item.Value, filepath.Dir(b.doc.Main))
