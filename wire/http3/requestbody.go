@@ -55,14 +55,14 @@ func (b *requestBody) Next() ([]byte, error) {
 		s.sendContinue()
 	}
 	var began int64
-	if limits.MinimumBodyRate > 0 && !ready && !s.handshake.Asked() {
+	if limits.MinimumBodyRate > 0 && !ready {
 		if began = clock(); b.tooSlow(limits) {
 			return nil, b.fail(faultLate)
 		}
 	}
 	patience := limits.BodyTimeout
-	if s.handshake.Asked() {
-		patience = tunnelPatience
+	if s.call {
+		patience = max(limits.IdleTimeout, limits.BodyTimeout)
 	}
 	chunk, f := s.in.next(patience)
 	if began != 0 {
@@ -93,8 +93,12 @@ func (b *requestBody) fail(f *fault) error {
 }
 
 // tooSlow says that a client keeps a body going by single bytes. Only the time that
-// we waited for it counts, not the time that the origin took to read.
+// we waited for it counts, not the time that the origin took to read. A request whose answer has begun is a
+// conversation, and so is a call of gRPC: how fast the client speaks is its own affair.
 func (b *requestBody) tooSlow(limits *Limits) bool {
+	if b.stream.call || b.stream.answering.Load() {
+		return false
+	}
 	waited := b.waited - int64(limits.BodyTimeout)/2
 	return waited > 0 && b.stream.in.received < limits.MinimumBodyRate*(waited/1e9)
 }

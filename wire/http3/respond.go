@@ -69,7 +69,10 @@ func (s *serverStream) flush() error {
 	if len(out) == 0 {
 		return nil
 	}
-	s.started = true
+	if !s.started {
+		s.started = true
+		s.answering.Store(!s.handshake.Asked())
+	}
 	return s.write(out)
 }
 

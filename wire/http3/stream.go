@@ -32,8 +32,10 @@ type serverStream struct {
 
 	reading, writing mark
 
-	started   bool // the head of the answer is on its way
-	ended     bool // and so is its end
+	started   bool        // the head of the answer is on its way
+	answering atomic.Bool // the same, for who reads the body and for the patrol; not for a tunnel
+	call      bool        // it is a gRPC call
+	ended     bool        // and so is its end
 	aborted   bool
 	expired   bool                         // the exchange took longer than it may
 	expects   bool                         // the client waits for 100 before it sends its body
@@ -54,6 +56,8 @@ func (s *serverStream) begin(c *serverConn, qs *quic.Stream) {
 	s.conn, s.quic = c, qs
 	s.started, s.ended, s.aborted, s.expects = false, false, false, false
 	s.bytesOut, s.handshake, s.expired = 0, section.Handshake{}, false
+	s.answering.Store(false)
+	s.call = false
 	s.spoiled.Store(nil)
 	s.joint.Store(nil)
 	s.in.reset()
@@ -124,6 +128,7 @@ func (s *serverStream) readRequest() bool {
 		s.handshake.Begin(&x.Request, h.Protocol)
 		return true
 	}
+	s.call = message.IsGRPC(&x.Request)
 	return s.attachBody(problem == nil && h.Expect != "")
 }
 
@@ -244,10 +249,18 @@ func (m *mark) overdue(now int64, limit time.Duration) bool {
 
 var longAgo = time.Unix(1, 0)
 
+// longestSilence is how long a client may be silent once its answer has begun. What is silent on both sides
+// is ended by the limits of the answer, long before.
+const longestSilence = time.Hour
+
 // look is called by the patrol, with the lock of the connection.
 func (s *serverStream) look(now int64) {
 	limits := s.conn.limits
-	if s.reading.overdue(now, time.Duration(s.in.patience.Load())) {
+	patience := time.Duration(s.in.patience.Load())
+	if s.answering.Load() { // Who began to wait may not have known.
+		patience = max(patience, longestSilence)
+	}
+	if s.reading.overdue(now, patience) {
 		s.in.giveUp()
 	}
 	if s.writing.overdue(now, limits.WriteTimeout) && !s.writing.late.Swap(true) {
