@@ -34,18 +34,37 @@ var violations = []struct {
 	{"4.2", "an upper-case name", get("/", "X-Up: 1"), "reset 0x10e"},
 	{"4.2", "connection", get("/", "connection: close"), "reset 0x10e"},
 	{"4.2", "transfer-encoding", post("/", "transfer-encoding: chunked"), "reset 0x10e"},
+	{"4.2", "keep-alive", get("/", "keep-alive: timeout=5"), "reset 0x10e"},
+	{"4.2", "proxy-connection", get("/", "proxy-connection: close"), "reset 0x10e"},
+	{"4.2", "upgrade", get("/", "upgrade: websocket"), "reset 0x10e"},
 	{"4.2", "te", get("/", "te: gzip"), "reset 0x10e"},
 	{"4.2", "te: trailers", get("/", "te: trailers"), "200"},
 	{"4.2", "a line break in a value", get("/", "x: a\nb"), "reset 0x10e"},
+	{"4.2", "NUL in a value", get("/", "x: a\x00b"), "reset 0x10e"},
+	{"4.2", "a space at the end of a value", get("/", "x: a "), "reset 0x10e"},
+	{"4.2", "a space in a name", get("/", "x y: a"), "reset 0x10e"},
+	{"4.1.2", "content-length twice", post("/", "content-length: 5", "content-length: 5") + data, "reset 0x10e"},
+	{"4.1.2", "content-length with a sign", post("/", "content-length: +5") + data, "reset 0x10e"},
 	{"4.3", "no method", headers(":scheme: https", ":authority: a.example.com", ":path: /"), "reset 0x10e"},
 	{"4.3", "a pseudo-field twice", get("/", ":path: /"), "reset 0x10e"},
 	{"4.3", "an unknown pseudo-field", get("/", ":foo: bar"), "reset 0x10e"},
 	{"4.3", "a pseudo-field behind a field", headers("x: y", ":method: GET", ":scheme: https", ":authority: a.example.com", ":path: /"), "reset 0x10e"},
 	{"4.3", "a pseudo-field in trailers", post("/") + data + headers(":path: /"), "reset 0x10e"},
 	{"4.3.1", "no path", headers(":method: GET", ":scheme: https", ":authority: a.example.com"), "reset 0x10e"},
+	{"4.3.1", "no scheme", headers(":method: GET", ":authority: a.example.com", ":path: /"), "reset 0x10e"},
+	{"4.3.1", "an empty path", get(""), "reset 0x10e"},
+	{"4.3.1", "a path without a slash", get("x"), "reset 0x10e"},
+	{"4.3.1", "an asterisk", get("*"), "reset 0x10e"},
+	{"4.3.1", "OPTIONS of an asterisk", headers(":method: OPTIONS", ":scheme: https", ":authority: a.example.com", ":path: *"), "200"},
+	{"4.3.1", "a user in :authority", headers(":method: GET", ":scheme: https", ":authority: u@a.example.com", ":path: /"), "400"},
+	{"4.3.1", "two hosts", get("/", "host: a.example.com", "host: a.example.com"), "400"},
+	{"4.3.2", ":status", get("/", ":status: 200"), "reset 0x10e"},
 	{"4.3.1", "another host", get("/", "host: b.example.com"), "400"},
 	{"4.3.1", "no authority", headers(":method: GET", ":scheme: https", ":path: /"), "400"},
 	{"4.4", "CONNECT", headers(":method: CONNECT", ":authority: a.example.com:443"), "405"},
+	{"4.4", "CONNECT with a path", headers(":method: CONNECT", ":authority: a.example.com:443", ":path: /"), "reset 0x10e"},
+	{"9220", ":protocol without CONNECT", headers(":method: GET", connect, ":scheme: https", ":authority: a.example.com", ":path: /"), "reset 0x10e"},
+	{"9220", "another protocol", headers(":method: CONNECT", ":protocol: connect-udp", ":scheme: https", ":authority: a.example.com", ":path: /"), "405"},
 	{"4.2.2", "too many fields", get("/", strings.Split(strings.Repeat("x: y\n", 200)[:200*5-1], "\n")...), "431"},
 	{"4.2.2", "too large a head", get("/", "x: "+strings.Repeat("y", 40<<10)), "431"},
 	{"4.2.2", "a large head", get("/", "x: "+strings.Repeat("y", 20<<10)), "200"},
@@ -59,6 +78,7 @@ var violations = []struct {
 	{"7.2.7", "MAX_PUSH_ID", get("/") + frame(frameMaxPushID, number(0)), "closed 0x105"},
 	{"7.2.8", "a frame of HTTP/2", get("/") + frame(0x06, "12345678"), "closed 0x105"},
 	{"7.2.8", "a frame of HTTP/2 first", frame(0x02, "12345"), "closed 0x105"},
+	{"9218 7.2", "PRIORITY_UPDATE", get("/") + frame(framePriority, number(0)+"u=1"), "closed 0x105"},
 	// RFC 9204 §2.2, §4.5: what refers to a table that has no room.
 	{"QPACK 2.2", "an index of the dynamic table", frame(frameHeaders, "\x00\x00\x80"), "closed 0x200"},
 	{"QPACK 2.2.3", "an index behind the static table", frame(frameHeaders, "\x00\x00\xff\x24"), "closed 0x200"},
@@ -116,10 +136,13 @@ var streamViolations = []struct {
 	{"7.2.6", "GOAWAY that goes up", []string{"\x00" + frame(frameSettings, "") + frame(frameGoAway, number(4)) + frame(frameGoAway, number(8))}, 0, "closed 0x108"},
 	{"7.2.7", "MAX_PUSH_ID", []string{"\x00" + frame(frameSettings, "") + frame(frameMaxPushID, number(4)) + frame(frameMaxPushID, number(8))}, 0, ""},
 	{"7.2.7", "MAX_PUSH_ID that goes down", []string{"\x00" + frame(frameSettings, "") + frame(frameMaxPushID, number(8)) + frame(frameMaxPushID, number(4))}, 0, "closed 0x108"},
+	{"7.2.7", "MAX_PUSH_ID with nothing", []string{"\x00" + frame(frameSettings, "") + frame(frameMaxPushID, "")}, 0, "closed 0x106"},
 	{"7.2.8", "a frame of HTTP/2", []string{"\x00" + frame(frameSettings, "") + frame(0x08, "1234")}, 0, "closed 0x105"},
 	{"7.2.8", "an unknown frame", []string{"\x00" + frame(frameSettings, "") + frame(0x21, strings.Repeat("a", 5000))}, 0, ""},
 	{"9218 7.2", "PRIORITY_UPDATE", []string{"\x00" + frame(frameSettings, "") + frame(framePriority, number(0)+"u=1")}, 0, ""},
 	{"9218 7.2", "PRIORITY_UPDATE of no request", []string{"\x00" + frame(frameSettings, "") + frame(framePriority, number(2)+"u=1")}, 0, "closed 0x108"},
+	{"9218 7.2", "PRIORITY_UPDATE of a push", []string{"\x00" + frame(frameSettings, "") + frame(framePriority+1, number(0)+"u=1")}, 0, "closed 0x108"},
+	{"10.5", "many settings", []string{"\x00" + frame(frameSettings, manySettings())}, 0, "closed 0x107"},
 	{"10.5", "an endless frame", []string{"\x00" + frame(frameSettings, "") + "\x07\x80\x01\x00\x00"}, 0, "closed 0x107"},
 	{"QPACK 4.2", "two encoder streams", []string{"\x00" + frame(frameSettings, ""), "\x02", "\x02"}, 0, "closed 0x103"},
 	{"QPACK 4.2", "the encoder stream ends", []string{"\x00" + frame(frameSettings, ""), "\x02"}, 2, "closed 0x104"},
@@ -152,4 +175,13 @@ func TestOtherStreams(t *testing.T) {
 		}
 		_ = p.CloseWithError(0x100, "")
 	}
+}
+
+// manySettings are more than anybody has, each of another kind that we do not know.
+func manySettings() string {
+	var all []byte
+	for id := uint64(0x40); id < 0x40+65; id++ {
+		all = append(appendVarint(all, id), 0)
+	}
+	return string(all)
 }

@@ -161,7 +161,7 @@ func (c *serverConn) onControl(kind uint64, payload []byte) *fault {
 		if size == 0 {
 			return &fault{code: FrameError, why: "PRIORITY_UPDATE names nothing"}
 		}
-		if kind == framePriority && id%4 != 0 {
+		if kind != framePriority || id%4 != 0 { // There are no pushes (RFC 9218 §7.2).
 			return &fault{code: IDError, why: "PRIORITY_UPDATE of something that is no request"}
 		}
 		return nil
