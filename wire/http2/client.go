@@ -24,6 +24,7 @@ type ClientConn struct {
 	goneAway bool   // the origin takes no more streams
 	since    int64  // clock when the last stream ended
 	pingFrom int64  // clock of a PING that was not answered; 0 is none
+	doubted  bool   // it was sent behind the last head of an answer
 	lastGood uint32 // valid with goneAway
 	awayCode ErrCode
 }
@@ -101,7 +102,7 @@ func (c *ClientConn) canTake() bool {
 	if !l.greeted {
 		most = min(most, firstStreams)
 	}
-	return !l.closed && !l.failing && !l.reader.leaving && !c.goneAway && c.nextID < maxStreamID && uint32(l.open) < most
+	return !l.closed && !l.failing && !l.reader.leaving && !c.goneAway && c.pingFrom == 0 && c.nextID < maxStreamID && uint32(l.open) < most
 }
 
 // Streams is the number of exchanges that the connection carries.
@@ -216,8 +217,25 @@ func (c *ClientConn) onPong([]byte) {
 	c.link.mu.Unlock()
 }
 
-// keepAlivePing is the PING that asks whether the origin is there.
-const keepAlivePing = "\x00alive\r\n"
+// alivePing is the PING that asks whether the origin is there.
+const alivePing = "\x00alive\r\n"
+
+// doubt asks an origin that has said nothing while a stream waited, and was given up, whether it is there. A
+// connection whose other end was lost without a word would take requests for as long as the system sends again what is
+// not acknowledged; until the answer comes it takes none. It asks once behind each answer, because to some origins
+// PINGs are a flood. The lock is held.
+func (c *ClientConn) doubt(s *clientStream) {
+	l := &c.link
+	now := clock()
+	heard := max(l.lastRead.Load(), clockOf(s.started))
+	if c.doubted || now-heard < int64(c.limits.Silence) || l.closed || l.failing || l.reader.leaving {
+		return
+	}
+	c.doubted, c.pingFrom = true, now
+	l.writer.out = appendPing(l.writer.open(), 0, []byte(alivePing))
+	l.kick()
+	l.tickBy(now + int64(c.limits.PingTimeout))
+}
 
 // onTick implements end.
 func (c *ClientConn) onTick(now int64) (soon bool) {
@@ -225,19 +243,12 @@ func (c *ClientConn) onTick(now int64) (soon bool) {
 	if !l.greeted {
 		l.changed.Broadcast() // Somebody may wait for the origin's settings, but not for ever.
 	}
-	if c.limits.KeepAlive <= 0 {
-		return true
-	}
-	last := l.lastRead.Load()
-	switch {
-	case c.pingFrom != 0 && last > c.pingFrom:
+	switch last := l.lastRead.Load(); {
+	case c.pingFrom == 0:
+	case last > c.pingFrom:
 		c.pingFrom = 0
-	case c.pingFrom != 0 && now-c.pingFrom > int64(c.limits.KeepAliveReply):
+	case now-c.pingFrom > int64(c.limits.PingTimeout):
 		l.failLocked(broken(NoError, "a PING was not answered"))
-	case c.pingFrom == 0 && now-last > int64(c.limits.KeepAlive):
-		c.pingFrom = now
-		l.writer.out = appendPing(l.writer.open(), 0, []byte(keepAlivePing))
-		l.kick()
 	}
 	return true
 }
@@ -264,6 +275,7 @@ func (c *ClientConn) onHead(id uint32, block []byte, endStream bool) *fault {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	c.doubted = false
 	s = l.streams[id]
 	if s == nil || s.reset { // It was under way when the stream ended.
 		return l.spendLate()

@@ -256,18 +256,57 @@ func TestClientKeepsTheLimit(t *testing.T) {
 	}
 }
 
-// An origin that is silent is asked whether it is there.
-func TestKeepAlive(t *testing.T) {
+// An origin that was silent until a stream was given up is asked whether it is there: once behind each answer.
+func TestDoubt(t *testing.T) {
 	t.Parallel()
-	o := serveRaw(t, ClientLimits{KeepAlive: 20 * time.Millisecond, KeepAliveReply: 2 * testPatience})
+	o := serveRaw(t, ClientLimits{ResponseTimeout: 30 * time.Millisecond, Silence: time.Millisecond, PingTimeout: 2 * testPatience})
 	o.begin()
+	o.until("ack") // It was read: from here on the origin is silent.
 	for range 2 {
-		o.until("asked " + keepAlivePing)
-		o.send(frame(framePing, flagAck, 0, keepAlivePing))
+		o.failure(t, message.UpstreamTimeout)
+		if o.conn.CanTake() {
+			t.Error("a connection in doubt takes exchanges")
+		}
+		o.until("asked " + alivePing)
+		o.send(frame(framePing, flagAck, 0, alivePing))
+		eventually(t, "the answer was not heard", o.conn.CanTake)
+		o.failure(t, message.UpstreamTimeout)
+		if !o.conn.CanTake() {
+			t.Error("it was asked twice")
+		}
+		answer := frame(frameHeaders, endBoth, o.conn.nextID-2, field(":status", "200")) // It comes too late, but it comes.
+		o.send(answer)
+		eventually(t, "an answer was not heard", func() bool {
+			o.conn.link.mu.Lock()
+			defer o.conn.link.mu.Unlock()
+			return !o.conn.doubted
+		})
 	}
-	deaf := serveRaw(t, ClientLimits{KeepAlive: 20 * time.Millisecond, KeepAliveReply: 50 * time.Millisecond})
-	deaf.begin()
-	<-deaf.pool.dead // Nobody answers this time.
+}
+
+// failure sends a request that gets no answer.
+func (o *rawOrigin) failure(t *testing.T, want *message.Problem) {
+	t.Helper()
+	x := ask(new(quietWire), "GET", "/", nil)
+	if f := o.conn.RoundTrip(x, &x.Request, &x.Response); f == nil || f.Problem != want {
+		t.Errorf("%+v", f)
+	}
+}
+
+// An origin that does not answer the PING is lost. One that was not silent for long is not asked.
+func TestDoubtThatIsRight(t *testing.T) {
+	t.Parallel()
+	lost := serveRaw(t, ClientLimits{ResponseTimeout: 30 * time.Millisecond, Silence: time.Millisecond, PingTimeout: 30 * time.Millisecond})
+	lost.begin()
+	lost.until("ack")
+	lost.failure(t, message.UpstreamTimeout)
+	<-lost.pool.dead
+	quick := serveRaw(t, ClientLimits{ResponseTimeout: 30 * time.Millisecond, Silence: time.Hour})
+	quick.begin()
+	quick.failure(t, message.UpstreamTimeout)
+	if !quick.conn.CanTake() {
+		t.Error("it is in doubt")
+	}
 }
 
 // A retired connection ends with its last exchange.

@@ -14,10 +14,11 @@ import (
 // the answer: message.Body and message.Ready. It is used for one exchange after the other.
 type clientStream struct {
 	stream
-	conn   *ClientConn
-	wire   message.Wire
-	method string
-	tunnel bool // an extended CONNECT
+	conn    *ClientConn
+	wire    message.Wire
+	method  string
+	started time.Time // of the exchange
+	tunnel  bool      // an extended CONNECT
 
 	// Guarded by the lock of the link.
 	status    int
@@ -48,7 +49,7 @@ var clientStreams = sync.Pool{New: func() any {
 
 func (s *clientStream) begin(c *ClientConn, x *message.Exchange, req *message.Request) {
 	s.conn, s.wire, s.method = c, x.Wire(), req.Method
-	s.tunnel = req.Upgrade != ""
+	s.started, s.tunnel = x.Times.Started, req.Upgrade != ""
 	s.status, s.informed, s.cancelled, s.tooLarge = 0, 0, false, false
 	s.fields.Reset()
 	clear(s.interims)
@@ -142,6 +143,7 @@ func (s *clientStream) resetLocked(code ErrCode) {
 		return
 	}
 	s.resetByUs = true
+	s.conn.doubt(s)
 	l.floods.expectLate()
 	if !l.closed && !l.failing && !(s.sendEnd && s.in.ended) {
 		l.writer.out = appendReset(l.writer.open(), s.id, code)

@@ -65,8 +65,8 @@ type ClientLimits struct {
 	ResponseTimeout time.Duration // longest wait for the head of the answer; default 15s
 	BodyTimeout     time.Duration // longest silence within a body, either way; default 5m
 	HeadTimeout     time.Duration // from the first byte of a head to its last; default 10s
-	KeepAlive       time.Duration // silence after which a PING is sent; 0 is never
-	KeepAliveReply  time.Duration // longest wait for its answer; default 10s
+	Silence         time.Duration // of the origin, behind which a stream that is given up makes us send a PING; default 1s
+	PingTimeout     time.Duration // longest wait for its answer; default 10s
 }
 
 // WithDefaults fills in what was left at zero.
@@ -82,7 +82,8 @@ func (l ClientLimits) WithDefaults() ClientLimits {
 	setDefault(&l.ResponseTimeout, 15*time.Second)
 	setDefault(&l.BodyTimeout, 5*time.Minute)
 	setDefault(&l.HeadTimeout, 10*time.Second)
-	setDefault(&l.KeepAliveReply, 10*time.Second)
+	setDefault(&l.Silence, time.Second)
+	setDefault(&l.PingTimeout, 10*time.Second)
 	l.Floods = l.Floods.withDefaults()
 	return l
 }
@@ -99,7 +100,7 @@ type bounds struct {
 	frameSize                                              int
 	streamWindow, connectionWindow                         int64
 	floods                                                 Floods
-	preface, head, idle, body, write, alive                time.Duration
+	preface, head, idle, body, write, ping                 time.Duration
 }
 
 func (l *Limits) bounds() bounds {
@@ -114,7 +115,7 @@ func (l *ClientLimits) bounds() bounds {
 	return bounds{
 		l.HeaderBytes, l.HeaderFields, l.TrailerBytes, l.Continuations, clampFrame(l.FrameSize),
 		clampWindow(l.StreamWindow), clampWindow(l.ConnectionWindow), l.Floods,
-		l.ResponseTimeout, l.HeadTimeout, 0, l.BodyTimeout, l.BodyTimeout, l.KeepAlive,
+		l.ResponseTimeout, l.HeadTimeout, 0, l.BodyTimeout, l.BodyTimeout, l.PingTimeout,
 	}
 }
 

@@ -118,7 +118,7 @@ func (l *link) tickEvery() time.Duration {
 	for _, d := range [...]time.Duration{l.bounds.preface, l.bounds.head, l.bounds.body, l.bounds.write} {
 		shortest = min(shortest, d)
 	}
-	for _, d := range [...]time.Duration{l.bounds.idle, l.bounds.alive} {
+	for _, d := range [...]time.Duration{l.bounds.idle, l.bounds.ping} {
 		if d > 0 {
 			shortest = min(shortest, d)
 		}
