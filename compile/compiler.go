@@ -203,7 +203,7 @@ func (b *build) listeners() {
 	for _, item := range b.doc.Listeners {
 		l := item.Value
 		address := l.Address.String()
-		if other, ok := taken[address]; ok {
+		if other, ok := taken[address]; ok && l.Address.Port != 0 { // 0 is any free port.
 			b.add(item.Problem(l.Name.Mark, "the listener has the same address as "+other+": "+address))
 		}
 		taken[address] = l.Name.Value

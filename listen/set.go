@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,7 +266,7 @@ func (s *Set) InUse(name, address string) *certificates.Store {
 func (s *Set) bind(spec Spec) (*listener, error) {
 	// A listener that only has a new name takes over the socket of the old one.
 	for _, l := range s.open {
-		if l.spec.Address == spec.Address {
+		if l.spec.Address == spec.Address && !strings.HasSuffix(spec.Address, ":0") { // 0 is any free port.
 			return newListener(s, spec, l.socket), nil
 		}
 	}

@@ -28,6 +28,7 @@ var demoConfig string
 
 const (
 	demoAddress = "127.0.0.1:8080"
+	demoSecure  = "127.0.0.1:8443"
 	demoAdmin   = "127.0.0.1:9901"
 )
 
@@ -41,16 +42,18 @@ requests to try. Nothing is written to disk that stays.`,
 		Args:    exactly(0),
 	}
 	address := addressFlag(c, "address", demoAddress, "where the gateway listens")
+	secure := addressFlag(c, "secure", demoSecure, "where the gateway listens with TLS")
 	admin := addressFlag(c, "admin", demoAdmin, "where the admin listener is")
 	printConfig := c.Flags().Bool("print-config", false, "print the configuration of the demo and end")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		at := demoAddresses{address.String(), secure.String(), admin.String()}
 		if *printConfig {
-			_, err := io.WriteString(c.OutOrStdout(), demoText(address.String(), admin.String(), nil))
+			_, err := io.WriteString(c.OutOrStdout(), demoText(at, nil))
 			return err
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
-		return demo(ctx, c.OutOrStdout(), c.ErrOrStderr(), address.String(), admin.String())
+		return demo(ctx, c.OutOrStdout(), c.ErrOrStderr(), at)
 	}
 	return c
 }
@@ -68,9 +71,12 @@ type addressValue struct{ *unit.Address }
 func (v addressValue) Type() string          { return "address" }
 func (v addressValue) Set(word string) error { return v.UnmarshalText([]byte(word)) }
 
+// demoAddresses are where a demo listens.
+type demoAddresses struct{ address, secure, admin string }
+
 // demo runs until ctx is done.
-func demo(ctx context.Context, out, errOut io.Writer, address, admin string) error {
-	d, err := startDemo(errOut, address, admin)
+func demo(ctx context.Context, out, errOut io.Writer, at demoAddresses) error {
+	d, err := startDemo(errOut, at)
 	if err != nil {
 		return err
 	}
@@ -82,19 +88,19 @@ func demo(ctx context.Context, out, errOut io.Writer, address, admin string) err
 
 // runningDemo is a gateway with its origins.
 type runningDemo struct {
-	gateway        *gateway
-	origins        *demoOrigins
-	address, admin string // as they are bound
+	gateway       *gateway
+	origins       *demoOrigins
+	demoAddresses // as they are bound
 }
 
 // startDemo starts the origins and the gateway. The error of an address that is taken
 // says what to do.
-func startDemo(errOut io.Writer, address, admin string) (*runningDemo, error) {
+func startDemo(errOut io.Writer, at demoAddresses) (*runningDemo, error) {
 	origins, err := startDemoOrigins()
 	if err != nil {
 		return nil, err
 	}
-	doc, err := loadText(demoText(address, admin, origins.addresses()))
+	doc, err := loadText(demoText(at, origins.addresses()))
 	if err != nil {
 		origins.stop()
 		return nil, err
@@ -104,10 +110,11 @@ func startDemo(errOut io.Writer, address, admin string) (*runningDemo, error) {
 	g := newGateway(slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level})))
 	if err := g.apply(doc, nil); err != nil {
 		origins.stop()
-		return nil, explainTaken(err, address)
+		return nil, explainTaken(err, at)
 	}
 	level.Set(slog.LevelWarn)
-	return &runningDemo{g, origins, g.sockets.Status()[0].Address, g.admin.Addr().String()}, nil
+	open := g.sockets.Status()
+	return &runningDemo{g, origins, demoAddresses{open[0].Address, open[1].Address, g.admin.Addr().String()}}, nil
 }
 
 // stop ends the origins first, so that streams end by themselves.
@@ -117,8 +124,8 @@ func (d *runningDemo) stop() {
 }
 
 // demoText is the configuration with the addresses in use.
-func demoText(address, admin string, origins []string) string {
-	words := []string{demoAddress, address, demoAdmin, admin}
+func demoText(at demoAddresses, origins []string) string {
+	words := []string{demoAddress, at.address, demoSecure, at.secure, demoAdmin, at.admin}
 	for i, origin := range origins {
 		words = append(words, fmt.Sprintf("127.0.0.1:%d", 3001+i), origin)
 	}
@@ -140,14 +147,17 @@ func loadText(text string) (*config.Document, error) {
 }
 
 // explainTaken says which address is taken and how to choose another.
-func explainTaken(err error, address string) error {
+func explainTaken(err error, at demoAddresses) error {
 	var taken *net.OpError
 	if !errors.Is(err, syscall.EADDRINUSE) || !errors.As(err, &taken) || taken.Addr == nil {
 		return err
 	}
 	flag := "--admin"
-	if taken.Addr.String() == address {
+	switch taken.Addr.String() {
+	case at.address:
 		flag = "--address"
+	case at.secure:
+		flag = "--secure"
 	}
 	return fmt.Errorf("the address %s is taken: end what listens there, or choose another, such as %s 127.0.0.1:0 for any free port", taken.Addr, flag)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -39,10 +40,13 @@ func (v *visitor) get(url string, fields ...string) (*http.Response, string) {
 	return response, string(body)
 }
 
+// anywhere is free ports.
+var anywhere = demoAddresses{"127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"}
+
 // The demo shows what its tour says.
 func TestDemo(t *testing.T) {
 	var log bytes.Buffer
-	d, err := startDemo(&log, "127.0.0.1:0", "127.0.0.1:0")
+	d, err := startDemo(&log, anywhere)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +60,15 @@ func TestDemo(t *testing.T) {
 	if seen[true] != 2 || seen[false] != 2 {
 		t.Errorf("the endpoints are not asked in turn: %v", seen)
 	}
+	for range 10 {
+		if response, body := v.get(gateway + "/shaky"); response.StatusCode != 200 {
+			t.Errorf("/shaky: got %d\n%s", response.StatusCode, body)
+		}
+	}
+	if _, body := v.get(adminURL + "/metrics"); !strings.Contains(body, `sluice_upstream_ejections_total{upstream="shaky"`) {
+		t.Error("nobody was ejected")
+	}
+	v.secure()
 	for i, want := range []int{200, 200, 200, 429} {
 		response, body := v.get(gateway+"/partners/orders", "X-API-Key", "demo-key")
 		if response.StatusCode != want {
@@ -92,8 +105,23 @@ func TestDemo(t *testing.T) {
 	}
 	v.stream()
 	d.stop()
-	if log.Len() > 0 {
-		t.Errorf("the log has %s", log.String())
+	if said := log.String(); strings.Count(said, "\n") != 1 || !strings.Contains(said, "endpoint ejected") {
+		t.Errorf("the log has %s", said)
+	}
+}
+
+// secure makes a request over TLS and HTTP/2.
+func (v *visitor) secure() {
+	v.t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Get("https://" + v.d.secure + "/orders/7")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != 200 || response.ProtoMajor != 2 {
+		v.t.Errorf("over TLS: %s, %s", response.Status, response.Proto)
 	}
 }
 
@@ -126,7 +154,7 @@ func TestDemoSaysWhatToTryAndEnds(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	end()
 	var out, errOut bytes.Buffer
-	if err := demo(ctx, &out, &errOut, "127.0.0.1:0", "127.0.0.1:0"); err != nil {
+	if err := demo(ctx, &out, &errOut, anywhere); err != nil {
 		t.Fatal(err)
 	}
 	for _, word := range []string{"/orders/7", "429", "/status", "/metrics", "--print-config"} {
@@ -134,7 +162,7 @@ func TestDemoSaysWhatToTryAndEnds(t *testing.T) {
 			t.Errorf("the tour lacks %s", word)
 		}
 	}
-	if strings.Contains(out.String(), "GATEWAY") || strings.Contains(out.String(), "ADMIN") {
+	if strings.Contains(out.String(), "GATEWAY") || strings.Contains(out.String(), "SECURE") || strings.Contains(out.String(), "ADMIN") {
 		t.Errorf("an address was not filled in:\n%s", out.String())
 	}
 }
@@ -142,16 +170,17 @@ func TestDemoSaysWhatToTryAndEnds(t *testing.T) {
 func TestDemoOnATakenAddress(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	first, err := startDemo(&out, "127.0.0.1:0", "127.0.0.1:0")
+	first, err := startDemo(&out, anywhere)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.stop()
-	for flag, addresses := range map[string][2]string{
-		"--address": {first.address, "127.0.0.1:0"},
-		"--admin":   {"127.0.0.1:0", first.admin},
+	for flag, at := range map[string]demoAddresses{
+		"--address": {first.address, "127.0.0.1:0", "127.0.0.1:0"},
+		"--secure":  {"127.0.0.1:0", first.secure, "127.0.0.1:0"},
+		"--admin":   {"127.0.0.1:0", "127.0.0.1:0", first.admin},
 	} {
-		_, err := startDemo(&out, addresses[0], addresses[1])
+		_, err := startDemo(&out, at)
 		if err == nil || !strings.Contains(err.Error(), "is taken") || !strings.Contains(err.Error(), flag+" ") {
 			t.Errorf("%s: got %v", flag, err)
 		}

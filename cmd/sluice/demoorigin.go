@@ -22,7 +22,7 @@ type demoOrigins struct {
 func startDemoOrigins() (*demoOrigins, error) {
 	ctx, end := context.WithCancel(context.Background())
 	o := &demoOrigins{end: end}
-	for _, handler := range []http.Handler{echoOrigin("orders-1"), echoOrigin("orders-2"), echoOrigin("orders-next"), http.HandlerFunc(streamEvents), http.HandlerFunc(answerLate)} {
+	for _, handler := range []http.Handler{echoOrigin("orders-1"), echoOrigin("orders-2"), echoOrigin("orders-next"), http.HandlerFunc(streamEvents), http.HandlerFunc(answerLate), http.HandlerFunc(fail)} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			o.stop()
@@ -96,6 +96,11 @@ func streamEvents(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// fail is an origin that is ill.
+func fail(w http.ResponseWriter, _ *http.Request) {
+	http.Error(w, "not today", http.StatusServiceUnavailable)
 }
 
 // answerLate answers later than the gateway waits.
