@@ -53,6 +53,7 @@ func (b *build) upstreams() {
 			b.secure(item, shared)
 			b.discover(item, shared)
 			b.warnSticky(item)
+			b.warnLoop(item)
 			b.adopt(shared)
 		}
 		b.compiler.mu.Lock()
