@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -138,7 +139,10 @@ type upstreamInPlace struct {
 	Endpoints   []string `json:"endpoints"`
 	Discovery   string   `json:"discovery,omitempty"`
 	Members     []string `json:"members,omitempty"` // level by level, instead of all but the timeouts
+	TLS         string   `json:"tls,omitempty"`
+	Preferences []string `json:"preferences,omitempty"`
 	Timeouts    string   `json:"timeouts,omitempty"`
+	Connections string   `json:"connections,omitempty"`
 	Retry       string   `json:"retry,omitempty"`
 	Health      []string `json:"health,omitempty"`
 	Concurrency string   `json:"concurrency,omitempty"`
@@ -222,12 +226,11 @@ func (e *explanation) printTarget(p *paint) {
 		if u.Discovery != "" {
 			over = "the endpoints that are discovered: " + u.Discovery
 		}
-		lines := []string{u.place.String(), u.Balance + " over " + over + protocolWords(u.Protocol), u.Timeouts, u.Retry}
-		lines = append(lines, u.Health...)
-		if u.Concurrency != "" {
-			lines = append(lines, u.Concurrency)
-		}
-		p.labelled("upstream", lines...)
+		lines := []string{u.place.String(), u.Balance + " over " + over + protocolWords(u.Protocol), u.TLS}
+		lines = append(lines, u.Preferences...)
+		lines = append(lines, u.Timeouts, u.Connections, u.Retry)
+		lines = append(append(lines, u.Health...), u.Concurrency)
+		p.labelled("upstream", slices.DeleteFunc(lines, func(line string) bool { return line == "" })...)
 	}
 }
 

@@ -57,6 +57,18 @@ func TestDiscoveryInWords(t *testing.T) {
 	golden(t, "testdata/explain/discovery-check.txt", out)
 }
 
+// TestUpstreamsInWords: explain says all that an upstream does.
+func TestUpstreamsInWords(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"trusting", "group"} {
+		out, errOut, err := command("explain", "-c", "testdata/explain/upstreams.yaml", "GET", "/"+name)
+		if err != nil || errOut != "" {
+			t.Errorf("%s: %v, %q", name, err, errOut)
+		}
+		golden(t, "testdata/explain/upstreams-"+name+".txt", out)
+	}
+}
+
 // TestRolloutInWords: explain says what a roll-out will do, and how it stands according to
 // what is kept.
 func TestRolloutInWords(t *testing.T) {

@@ -105,6 +105,7 @@ func memberWords(m *config.Member, weighted bool) string {
 		if c.Concurrency > 0 {
 			apart = append(apart, fmt.Sprintf("up to %d at one time", c.Concurrency))
 		}
+		apart[len(apart)-1] += "; once full it waits until no more than " + c.Resume.String() + " is used"
 	}
 	if m.Spill < unit.Whole {
 		apart = append(apart, "no more than "+m.Spill.String()+" of all")
@@ -121,11 +122,12 @@ func failoverWords(f *traffic.Failover) string {
 		why = append(why, "after "+counted(f.Consecutive, "failure")+" in a row")
 	}
 	if f.FailureShare > 0 {
-		why = append(why, "at "+f.FailureShare.String()+" of failures within "+f.Window.String())
+		why = append(why, fmt.Sprintf("at %s of failures, of at least %s within %s", f.FailureShare, counted(f.MinimumRequests, "request"), f.Window))
 	}
 	back := "at once"
 	if f.Ramp > 0 {
 		back = "with a share that grows for " + f.Ramp.String()
 	}
-	return fmt.Sprintf("leaves a member %s; it comes back after %s, %s", strings.Join(why, ", "), f.ReturnAfter, back)
+	return fmt.Sprintf("leaves a member %s; it comes back %s when it was well for %s, and up to %s where it fails again",
+		strings.Join(why, ", "), back, f.ReturnAfter, f.MaxReturnAfter)
 }

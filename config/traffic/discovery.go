@@ -225,6 +225,13 @@ func fieldName(s string) bool {
 
 // Words is the source in words, without secrets.
 func (d *Discovery) Words() string {
+	if d.Empty == "accept" {
+		return d.asked() + "; a list of none counts, too"
+	}
+	return d.asked()
+}
+
+func (d *Discovery) asked() string {
 	switch {
 	case d.DNS != nil && d.DNS.Type == "srv":
 		return "dns " + d.DNS.Name + " (SRV)"
