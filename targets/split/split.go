@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/target"
@@ -57,7 +58,26 @@ func build(c *Config, env *target.Env) (target.Handler, error) {
 	if err != nil {
 		return target.Handler{}, err
 	}
-	return target.Handler{Serve: s.serve, Upstreams: names}, nil
+	return target.Handler{Serve: s.serve, Upstreams: names, Words: s.words(c)}, nil
+}
+
+// words say what the settings mean, for explain.
+func (s *splitter) words(c *Config) (lines []string) {
+	others := "requests"
+	for i := range s.rules {
+		lines = append(lines, "sends to "+s.rules[i].origin.Name()+" what has "+s.rules[i].when.words())
+		others = "all other requests"
+	}
+	low, shares := uint32(0), make([]string, len(s.arms))
+	for i, a := range s.arms {
+		shares[i] = fmt.Sprintf("%s (%.4g%%)", a.origin.Name(), 100*float64(a.bound-low)/float64(s.total))
+		low = a.bound
+	}
+	line := "sends " + others + " to " + strings.Join(shares, " or ")
+	if c.Key != "" {
+		line += ", those of one " + c.Key + " to the same"
+	}
+	return append(lines, line)
 }
 
 // share is an upstream and its weight, before they are laid out.

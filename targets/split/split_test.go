@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sluice-gateway/sluice/config"
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/target"
 	"github.com/sluice-gateway/sluice/template"
@@ -325,4 +326,25 @@ func FuzzCookie(f *testing.F) {
 			t.Errorf("%q: uid=%q is found", text, value)
 		}
 	})
+}
+
+// TestWords: explain says who goes where, conditions in their order.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"[{ upstream: a, weight: 19 }, { upstream: b, weight: 1 }]": "sends requests to a (95%) or b (5%)",
+		"[{ upstream: b, weight: 2 }, { upstream: a, weight: 1 }]":  "sends requests to a (33.33%) or b (66.67%)",
+		"{ key: '{request.cookie.uid}', arms: [{ upstream: a, weight: 1 }, { upstream: b, weight: 1, when: { header: { x-a: [b, c] }, group: g } }, { upstream: b, when: { cookie: { d: e } } }] }": "sends to b what has the header x-a: b or c and a caller of the group g\n" +
+			"sends to b what has the cookie d=e\n" +
+			"sends all other requests to a (50%) or b (50%), those of one {request.cookie.uid} to the same",
+	} {
+		node, err := config.ParseNode("s.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := Kind.Build(node, env())
+		if got := strings.Join(h.Words, "\n"); err != nil || got != want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", text, err, got, want)
+		}
+	}
 }

@@ -67,3 +67,18 @@ func hasCookie(h *message.Header, name string, values []string) bool {
 	}
 	return false
 }
+
+// words say what a request must have.
+func (w *When) words() string {
+	var all []string
+	for _, h := range w.Header {
+		all = append(all, "the header "+h.Key+": "+strings.Join(h.Value, " or "))
+	}
+	for _, c := range w.Cookie {
+		all = append(all, "the cookie "+c.Key+"="+strings.Join(c.Value, " or "))
+	}
+	if len(w.Group) > 0 {
+		all = append(all, "a caller of the group "+strings.Join(w.Group, " or "))
+	}
+	return strings.Join(all, " and ")
+}
