@@ -31,8 +31,11 @@ func TestDocs(t *testing.T) {
 	played := map[string]int{}
 	for _, b := range block.FindAllStringSubmatch(string(page), -1) {
 		switch text := b[2]; {
-		case strings.HasPrefix(text, "upstreams:"):
+		case strings.HasPrefix(text, "listeners:"):
 			checkDocument(t, text)
+			played["documents"]++
+		case strings.HasPrefix(text, "upstreams:"):
+			checkDocument(t, "listeners: [{ name: web, address: \":8080\" }]\nroutes: [{ name: all, upstream: orders }]\n"+text)
 			played["documents"]++
 		case strings.HasPrefix(text, "# endpoints.yaml"):
 			if list, err := config.Endpoints("endpoints.yaml", []byte(text)); err != nil || len(list) != 2 {
@@ -51,11 +54,10 @@ func TestDocs(t *testing.T) {
 	}
 }
 
-// checkDocument checks upstreams with what a document needs beside them.
-func checkDocument(t *testing.T, upstreams string) {
+// checkDocument checks a document with the files that it names.
+func checkDocument(t *testing.T, text string) {
 	t.Helper()
 	dir := t.TempDir()
-	text := "listeners: [{ name: web, address: \":8080\" }]\nroutes: [{ name: all, upstream: orders }]\n" + upstreams
 	put(t, dir, "sluice.yaml", text)
 	put(t, dir, "endpoints.yaml", "- http://10.0.0.7:8080\n")
 	server := httptest.NewTLSServer(nil)
@@ -66,12 +68,12 @@ func checkDocument(t *testing.T, upstreams string) {
 	put(t, dir, "certs/internal.pem", certificate(server))
 	doc, err := config.Load(filepath.Join(dir, "sluice.yaml"), &config.Cache{Env: func(string) (string, bool) { return "value", true }})
 	if err != nil {
-		t.Errorf("%s\n%v", upstreams, err)
+		t.Errorf("%s\n%v", text, err)
 		return
 	}
 	r, err := compile.Check(doc, policies.All(), targets.All())
 	if err != nil || len(r.Warnings) > 0 {
-		t.Errorf("%s\n%v", upstreams, err)
+		t.Errorf("%s\n%v", text, err)
 	}
 }
 
