@@ -179,7 +179,7 @@ func TestParseInstances(t *testing.T) {
 		`[{"Node": {"Address": "a"}, "Service": {"ID": "x", "Port": 0}}]`:                                                                                                        `! the instance "x" has no address or no port`,
 		`[{"Node": {}, "Service": {"ID": "x", "Port": 80}}]`:                                                                                                                     `! the instance "x" has no address or no port`,
 		`[{"Node": {"Address": "a"}, "Service": {"Port": 80, "Weights": {"Passing": -1}}}]`:                                                                                      `! has the weight -1`,
-		`null`: "! it answered null", `[null]`: "! instance 1 is null", `[{"Node": 1}]`: "! number where",
+		`null`: "! it answered null", `[null]`: "! instance 1 is null", `[{"Node": 1}]`: "! number where an object is expected",
 		`Unknown`: "! its answer is not JSON",
 	} {
 		list, err := parseInstances([]byte(in), "zone", false)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -138,7 +139,20 @@ func notJSON(text []byte, err error) error {
 	case errors.As(err, &syntax):
 		return fmt.Errorf("its answer is not JSON: byte %d of %d: %w", syntax.Offset, len(text), err)
 	case errors.As(err, &kind):
-		return fmt.Errorf("its answer has not the expected form: byte %d: %s where %s is expected", kind.Offset, kind.Value, kind.Type)
+		return fmt.Errorf("its answer has not the expected form: byte %d: %s where %s is expected", kind.Offset, kind.Value, expected(kind.Type.Kind()))
 	}
 	return fmt.Errorf("its answer is not JSON: %w", err)
+}
+
+// expected is a kind of value in the words of JSON.
+func expected(kind reflect.Kind) string {
+	switch kind {
+	case reflect.Slice:
+		return "a list"
+	case reflect.String:
+		return "a string"
+	case reflect.Int:
+		return "a whole number"
+	}
+	return "an object"
 }
