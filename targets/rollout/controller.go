@@ -213,11 +213,14 @@ func (c *controller) read() canary.Reading {
 func (c *controller) tell() {
 	s := c.machine.State()
 	attributes := []any{"status", s.Status, "step", s.Step + 1, "share", canary.Percent(s.Share)}
-	if s.Status == canary.RolledBack {
+	switch s.Status {
+	case canary.RolledBack:
 		c.logger.Error("rollout rolled back", append(attributes, "reason", s.Reason)...)
-		return
+	case canary.Completed:
+		c.logger.Info("rollout completed", attributes...)
+	default:
+		c.logger.Info("rollout goes on", attributes...)
 	}
-	c.logger.Info("rollout goes on", attributes...)
 }
 
 // save writes the state down, if this process decides.

@@ -224,6 +224,9 @@ func TestCompletes(t *testing.T) {
 	if n := s.others.Load(); n > 0 {
 		t.Errorf("%d answers came from nobody", n)
 	}
+	if n, err := s.Logged(`"rollout completed"`); n != 1 {
+		t.Errorf("that it has completed was logged %d times: %v", n, err)
+	}
 	s.fails(1, "nothing to promote", "promote")
 	// The next version gets the same names: it does not begin where this one has ended.
 	s.configure("upstream: v2")
