@@ -47,8 +47,9 @@ const (
 //
 // smoothed: the gradient takes away what waits at the origin beyond the tolerance,
 // √limit is the queue that is always allowed, by which the limit finds upwards; half
-// of it where answers are too slow already. It grows only while it is reached, and
-// shrinks at once where requests are dropped.
+// of it where answers are too slow already. It changes only while it is reached: what
+// takes longer else, because it is another kind of request say, does not wait for others.
+// Where requests are dropped it shrinks at once.
 //
 // The base follows what is seen while the limit is not reached. While it is, all
 // latencies contain some waiting, so now and then, and when the limit keeps falling
@@ -184,15 +185,15 @@ func (a *adaptive) adjust(now int64, w *seen) {
 	case !reached:
 		a.base += 0.05 * (w.latency - a.base)
 	}
+	if !reached {
+		return
+	}
 	gradient := min(max(a.config.Tolerance*a.base/w.latency, 0.5), 1)
 	queue := math.Sqrt(a.current)
 	if gradient < 1 {
 		queue /= 2
 	}
 	target := a.current*gradient + queue
-	if target > a.current && !reached {
-		return
-	}
 	falling := target < a.current
 	if gradient < 1 {
 		a.set(a.current + smoothing*(target-a.current))

@@ -140,6 +140,32 @@ func TestNormalLoadIsLetThrough(t *testing.T) {
 	}
 }
 
+// An origin that is never busy answers some requests a hundred times slower than others. That says nothing
+// of how much it can bear, and a burst that it was able to bear at first is let through at any time.
+func TestFewRequestsOfTwoKinds(t *testing.T) {
+	t.Parallel()
+	o := origin{constant(1000), func(_ int64, r *rand.Rand) int64 {
+		if r.IntN(10) == 0 {
+			return second
+		}
+		return 10 * millisecond
+	}}
+	s := newSimulation(o, New(Config{Limit: 20, Adaptive: &AdaptiveConfig{}}))
+	s.arrivals(constant(25.0), gold)
+	var burst func(now int64)
+	burst = func(now int64) {
+		for range 10 {
+			s.arrive(&job{arrived: now}, now)
+		}
+		s.at(now+4*second, burst)
+	}
+	s.at(0, burst)
+	s.run(10 * 60 * second)
+	if lost := s.limiter.View().Full; lost > int64(s.offered/1000) {
+		t.Errorf("%d of %d were refused; %+v", lost, s.offered, s.limiter.View())
+	}
+}
+
 // Three times the load, a tenth of it gold, three tenths silver: gold does not
 // notice, and free gets what is left.
 func TestMoreImportantIsServedFirst(t *testing.T) {
