@@ -50,7 +50,7 @@ func fallAndRise(p Pace, settings string, well Behaviour, fall func(*Origin)) (R
 	defer s.Close()
 	s.behave(well)
 	var r Report
-	var checks int64
+	var checks, refused int64
 	var back bool
 	ill := s.Origins[0]
 	r.Seen, err = s.during(p.Rate, func() error {
@@ -59,9 +59,11 @@ func fallAndRise(p Pace, settings string, well Behaviour, fall func(*Origin)) (R
 		time.Sleep(p.Step)
 		checks, back = ill.Recover(unseen)
 		time.Sleep(p.Step / 2)
-		return nil
+		var err error
+		refused, err = s.refused()
+		return err
 	})
-	r.leftAlone(ill)
+	r.leftAlone(ill, refused)
 	r.bar(back && checks <= 1, "traffic within one check of its recovery", "%d checks, traffic: %t", checks, back)
 	return r, err
 }
@@ -83,7 +85,7 @@ ejection: { consecutive: 5, time: 30s }
 		time.Sleep(p.Step)
 		return nil
 	})
-	r.leftAlone(s.Origins[0])
+	r.leftAlone(s.Origins[0], 0)
 	return r, err
 }
 
@@ -149,7 +151,7 @@ func flapping(p Pace) (Report, error) {
 		}
 		return nil
 	})
-	r.leftAlone(s.Origins[0])
+	r.leftAlone(s.Origins[0], 0)
 	return r, err
 }
 

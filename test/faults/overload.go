@@ -124,7 +124,7 @@ func list(format string, values []float64) string {
 func storm(budget string, barred bool) func(Pace) (Report, error) {
 	return func(p Pace) (Report, error) {
 		s, err := NewStage(3, 0, fmt.Sprintf(`
-retry: { attempts: 3, on: [connect_failure, reset, timeout, 5xx], backoff: { base: 1ms, max: 5ms }, budget: %s }
+retry: { attempts: 3, on: [connect_failure, reset, timeout, 5xx], backoff: { base: 1ms, max: 5ms }, %s }
 `, budget))
 		if err != nil {
 			return Report{}, err

@@ -38,10 +38,11 @@ func (r *Report) bar(met bool, want, have string, values ...any) {
 	r.Bars = append(r.Bars, Bar{met, want, fmt.Sprintf(have, values...)})
 }
 
-// leftAlone adds the bars of one ill endpoint beside good ones.
-func (r *Report) leftAlone(ill *Origin) {
+// leftAlone adds the bars of one ill endpoint beside good ones. Refused is how many connections to it were
+// tried in vain: an origin that is down does not see them.
+func (r *Report) leftAlone(ill *Origin, refused int64) {
 	c := ill.Counts()
-	r.Ill, r.Late = c.Ill, c.Late
+	r.Ill, r.Late = c.Ill+refused, c.Late+max(refused-Enough, 0)
 	r.bar(r.Seen.FailedShare() <= 0.001, "at most 0.1 % fail", "%.2f %%", 100*r.Seen.FailedShare())
 	r.bar(r.Late == 0, "no traffic after 10 failures", "%d", r.Late)
 }
@@ -120,8 +121,8 @@ func Scenarios() []Scenario {
 		{"a canary is slower", badCanary(Behaviour{Delay: sluggish})},
 		{"overload at 3x, no limit", overload("")},
 		{"overload at 3x, adaptive", overload("concurrency: adaptive")},
-		{"retry storm, budget of 20%", storm("20%", true)},
-		{"retry storm, budget of 100%", storm("100%", false)},
+		{"retry storm, budget of 20%", storm("budget: 20%", true)},
+		{"retry storm, as good as no budget", storm("budget_minimum: 10000", false)},
 		{"rolling restart of the origins", rolling},
 	}
 }

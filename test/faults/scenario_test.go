@@ -127,7 +127,7 @@ func TestScenarios(t *testing.T) {
 		"overload at 3x, no limit":                        {},
 		"overload at 3x, adaptive":                        {},
 		"retry storm, budget of 20%":                      {only("503"), times(1, 2)},
-		"retry storm, budget of 100%":                     {only("503"), times(1.5, 3)},
+		"retry storm, as good as no budget":               {only("503"), times(2.5, 4)},
 		"rolling restart of the origins":                  {served},
 	}
 	reports := map[string]chan played{}

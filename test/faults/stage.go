@@ -3,8 +3,11 @@ package faults
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -150,6 +153,26 @@ func (s *Stage) Requests() (n int64) {
 		n += o.Counts().Requests
 	}
 	return n
+}
+
+// refused is how many connections to origins the gateway has tried to open in vain, without health checks.
+func (s *Stage) refused() (n int64, err error) {
+	const metric = "sluice_upstream_connect_failures_total{"
+	res, err := http.Get("http://" + s.gateway.Admin + "/metrics")
+	if err != nil {
+		return 0, fmt.Errorf("faults: asking for metrics: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	all, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, fmt.Errorf("faults: reading metrics: %w", err)
+	}
+	for line := range strings.Lines(string(all)) {
+		if _, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(line, metric) {
+			return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("faults: there is no metric %s", metric)
 }
 
 // behave switches all origins.
