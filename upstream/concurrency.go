@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
@@ -83,9 +84,12 @@ func (u *Upstream) vacate(e *Endpoint) {
 }
 
 // occupyAny takes a place at any endpoint that is well, was not tried and has one; nil where there is none. It is
-// asked only when chance has not found one.
+// asked only when chance has not found one, and begins anywhere: the first one must not get all.
 func (u *Upstream) occupyAny(now int64, tried triedSet) (e *Endpoint, probe uint64) {
-	for _, e := range u.Endpoints() {
+	all := u.Endpoints()
+	from := rand.IntN(max(len(all), 1))
+	for i := range all {
+		e := all[(from+i)%len(all)]
 		if e.ill.Load() != 0 || tried.has(e) || !u.occupy(e) {
 			continue
 		}

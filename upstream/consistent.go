@@ -47,11 +47,20 @@ type circles struct {
 	made map[circleKey]*circle
 }
 
-// circleKey says of whom a circle is: all of a level, or those in the gateway's own zone.
+// circleKey says of whom a circle is.
 type circleKey struct {
 	priority int
-	near     bool
+	part     part
 }
+
+// part is a part of a level.
+type part uint8
+
+const (
+	everywhere part = iota
+	nearby          // in the gateway's own zone
+	faraway         // in the others
+)
 
 // circle is one table.
 type circle struct {

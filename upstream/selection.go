@@ -24,6 +24,7 @@ type selection struct {
 type level struct {
 	upTo     uint32 // its share of all requests ends here, of wholeShare
 	balancer balancer
+	far      balancer // of other zones, for further tries where nobody near is left; nil where there is none
 	priority int
 	panicked bool // all its endpoints are used because too few are well
 }
@@ -54,24 +55,39 @@ func newSelection(c *Config, all []*Endpoint, circles *circles, warm int64) *sel
 			use = of
 		}
 		if len(use) > 0 {
-			s.levels = append(s.levels, level{uint32(shares[i] * wholeShare), s.balancer(c, of, use, panicked), of[0].priority, panicked})
+			near, far := s.balancers(c, of, use, panicked)
+			s.levels = append(s.levels, level{uint32(shares[i] * wholeShare), near, far, of[0].priority, panicked})
 		}
 	}
 	s.normalise()
 	return s
 }
 
-// balancer makes the balancer of a level: of those near, if there are enough of them, and of all
-// where it is not believed who is ill.
-func (s *selection) balancer(c *Config, of, use []*Endpoint, panicked bool) balancer {
-	near, ours := use, of
-	if !panicked {
-		near, ours = nearest(c, of, use)
+// balancers makes those of a level: of those near and of the others, if enough near ones are well; else,
+// and where it is not believed who is ill, of all.
+func (s *selection) balancers(c *Config, of, use []*Endpoint, panicked bool) (near, far balancer) {
+	ours := func(e *Endpoint) bool { return e.zone == c.Zone }
+	if c.Zone == "" || panicked {
+		return s.balancer(c, of, use, everywhere, panicked), nil
 	}
-	if c.Balance != ConsistentHash || len(ours) == 1 {
-		return newBalancer(c, near)
+	theirs := func(e *Endpoint) bool { return !ours(e) }
+	nearUse, nearAll := without(use, theirs), without(of, theirs)
+	if len(nearUse) == 0 || weightOf(nearUse) < c.ZoneMinimum*weightOf(nearAll) {
+		return s.balancer(c, of, use, everywhere, false), nil
 	}
-	return newConsistent(&c.Hash, s.circles.of(circleKey{of[0].priority, len(ours) < len(of)}, ours), near, panicked)
+	near = s.balancer(c, nearAll, nearUse, nearby, false)
+	if farUse := without(use, ours); len(farUse) > 0 {
+		far = s.balancer(c, without(of, ours), farUse, faraway, false)
+	}
+	return near, far
+}
+
+// balancer makes one of a part of a level.
+func (s *selection) balancer(c *Config, of, use []*Endpoint, part part, panicked bool) balancer {
+	if c.Balance != ConsistentHash || len(of) == 1 {
+		return newBalancer(c, use)
+	}
+	return newConsistent(&c.Hash, s.circles.of(circleKey{of[0].priority, part}, of), use, panicked)
 }
 
 // without is a list without those who are out; the list itself where nobody is.
@@ -116,20 +132,6 @@ func weightOf(endpoints []*Endpoint) float64 {
 	return float64(sum)
 }
 
-// nearest takes those in the gateway's own zone, as long as enough of that zone's
-// endpoints are among those that can be used; all are who it takes, ill or well.
-func nearest(c *Config, of, use []*Endpoint) (taken, all []*Endpoint) {
-	if c.Zone == "" {
-		return use, of
-	}
-	far := func(e *Endpoint) bool { return e.zone != c.Zone }
-	near, ours := without(use, far), without(of, far)
-	if len(near) == 0 || weightOf(near) < c.ZoneMinimum*weightOf(ours) {
-		return use, of
-	}
-	return near, ours
-}
-
 // normalise makes the shares of the levels add up to the whole. Where no level is well
 // the first one takes everything. A level without a share stays if it is well: a further
 // try may need it.
@@ -157,7 +159,7 @@ func (s *selection) normalise() {
 }
 
 // pick chooses an endpoint that was not tried yet if there is any; nil where there is
-// none at all. A further try that finds only tried ones in its level looks at the others.
+// none at all. A further try that finds only tried ones in its level, in whatever zone, looks at the others.
 func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 	if len(s.levels) == 0 {
 		return nil
@@ -166,10 +168,10 @@ func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 		return e
 	}
 	at := s.level(u, h)
-	e := s.levels[at].balancer.pick(h, tried)
+	e := s.levels[at].pick(h, tried)
 	for i := 1; i < len(s.levels) && tried.has(e); i++ {
 		other := (at + i) % len(s.levels)
-		if o := s.levels[other].balancer.pick(h, tried); !tried.has(o) {
+		if o := s.levels[other].pick(h, tried); !tried.has(o) {
 			e, at = o, other
 		}
 	}
@@ -181,6 +183,17 @@ func (s *selection) pick(u *Upstream, h hint, tried triedSet) *Endpoint {
 			break
 		}
 		e = other
+	}
+	return e
+}
+
+// pick chooses an endpoint of a level, a near one if one was not tried.
+func (l *level) pick(h hint, tried triedSet) *Endpoint {
+	e := l.balancer.pick(h, tried)
+	if l.far != nil && tried.has(e) {
+		if o := l.far.pick(h, tried); !tried.has(o) {
+			return o
+		}
 	}
 	return e
 }

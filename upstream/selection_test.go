@@ -103,6 +103,36 @@ func TestTriedLevels(t *testing.T) {
 	}
 }
 
+// TestTriedZone is a request whose tries have used up the gateway's own zone: those of other zones share what
+// is left.
+func TestTriedZone(t *testing.T) {
+	t.Parallel()
+	for balance := range ConsistentHash + 1 {
+		u := standing(Config{Zone: "y", Balance: balance, Hash: Hash{Key: "{request.header.x-user}", Bound: 1.25}}, "a/y b/y c/x d/x e/z! f@1/y")
+		thirds := map[string]int{}
+		for i := range 1000 {
+			x, tried := fromUser(fmt.Sprint("user-", i)), []*Endpoint{}
+			order := ""
+			for range 5 {
+				tried = append(tried, u.chosenFor(x, tried...))
+				order += tried[len(tried)-1].address
+			}
+			if order = strings.Map(nearOrFar, order); order != "nnffl" {
+				t.Fatalf("%s: the order is %s", balance, order)
+			}
+			thirds[tried[2].address]++
+		}
+		if thirds["c"] < 300 || thirds["d"] < 300 {
+			t.Errorf("%s: the third tries go to %v", balance, thirds)
+		}
+	}
+}
+
+// nearOrFar says where the endpoints of TestTriedZone stand: near, far, or at the last level.
+func nearOrFar(address rune) rune {
+	return map[rune]rune{'a': 'n', 'b': 'n', 'c': 'f', 'd': 'f', 'e': 'i', 'f': 'l'}[address]
+}
+
 func tryTwice(t *testing.T, u *Upstream) {
 	t.Helper()
 	for range 100 {
