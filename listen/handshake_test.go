@@ -3,13 +3,22 @@ package listen
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	intime "github.com/sluice-gateway/sluice/internal/attempt"
 	"github.com/sluice-gateway/sluice/listen/certificates"
 )
 
@@ -64,6 +73,58 @@ func TestSilentClientsAndTheHandover(t *testing.T) {
 	if cut := <-done; cut != 0 {
 		t.Errorf("%d were cut", cut)
 	}
+}
+
+// TestRefusedCertificates: a client that shows no certificate, or one of somebody else, is told
+// so although its request is on the way.
+func TestRefusedCertificates(t *testing.T) {
+	t.Parallel()
+	intime.Run(t, refusalTime, func(t *intime.T) { refusedCertificates(t) })
+}
+
+func refusedCertificates(t testing.TB) {
+	authorities := filepath.Join(t.TempDir(), "authorities.pem")
+	known, stranger := selfSigned(t, authorities), selfSigned(t, authorities+".other")
+	spec := Spec{Name: "secure", Address: free(t), TLS: &certificates.Spec{
+		SelfSigned: &certificates.SelfSigned{}, Clients: certificates.Clients{Mode: certificates.Require, Authorities: authorities},
+	}}
+	newWhoami(t, spec)
+	for want, shown := range map[string]tls.Certificate{"certificate required": {}, "unknown certificate authority": stranger, "": known} {
+		socket := dial(t, spec.Address)
+		c := tls.Client(socket, &tls.Config{
+			InsecureSkipVerify:   true, // On this machine.
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &shown, nil },
+		})
+		_, _ = io.WriteString(c, ask)
+		_, err := c.Read(make([]byte, 1))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		for range 5 {
+			if _, err := io.WriteString(socket, "what follows"); err != nil && want != "" {
+				t.Errorf("%s: %v", want, err) // Many clients look no further then.
+			}
+		}
+		_ = socket.Close()
+	}
+}
+
+// selfSigned makes a certificate for a client, which is its own authority.
+func selfSigned(t testing.TB, file string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), Subject: pkix.Name{CommonName: file}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // TestFolderForCertificatesThatCannotBe: what is wrong is said once, and not that there are no

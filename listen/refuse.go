@@ -38,19 +38,23 @@ func (r *refusals) refuse(nc net.Conn) {
 		defer r.open.Add(-1)
 		defer nc.Close()
 		_ = nc.SetDeadline(time.Now().Add(refusalTime))
-		if _, err := nc.Write(refusal); err != nil {
-			return
-		}
-		if half, ok := nc.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
-			return
-		}
-		var drop [512]byte
-		for dropped := 0; dropped < refusalBytes; {
-			n, err := nc.Read(drop[:])
-			if err != nil {
-				return
-			}
-			dropped += n
+		if _, err := nc.Write(refusal); err == nil {
+			linger(nc)
 		}
 	}()
+}
+
+// linger reads until the client has closed too, or until the deadline of the connection.
+func linger(nc net.Conn) {
+	if half, ok := nc.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	var drop [512]byte
+	for dropped := 0; dropped < refusalBytes; {
+		n, err := nc.Read(drop[:])
+		if err != nil {
+			return
+		}
+		dropped += n
+	}
 }

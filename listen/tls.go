@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -88,8 +89,7 @@ type speaks struct {
 func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) {
 	secure, err := l.handshake(nc, speaks.store)
 	if err != nil {
-		l.metrics.HandshakeFailed()
-		l.turnAway(nc)
+		l.noHandshake(nc, err)
 		return
 	}
 	state := secure.ConnectionState()
@@ -102,6 +102,20 @@ func (l *listener) serveTLS(nc net.Conn, client netip.AddrPort, speaks *speaks) 
 		return
 	}
 	l.server.ServeConn(secure, client)
+}
+
+// noHandshake ends a connection that has not agreed on TLS. Where we have said why, as of a
+// certificate that the client has not shown, the client may have sent a request already (RFC
+// 8446 §4.4.2.4), and must not lose what we said to a reset.
+func (l *listener) noHandshake(nc net.Conn, err error) {
+	l.metrics.HandshakeFailed()
+	var theirs net.Error
+	if !errors.As(err, &theirs) && !errors.Is(err, io.EOF) {
+		l.add(nc, time.Now().Add(refusalTime))
+		linger(nc)
+		l.remove(nc)
+	}
+	l.turnAway(nc)
 }
 
 var errNoCertificates = errors.New("listen: the listener has no certificates yet")

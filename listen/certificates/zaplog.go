@@ -1,6 +1,7 @@
 package certificates
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strings"
@@ -56,7 +57,8 @@ func (c *slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		}
 	}
 	// A part that has no name leaves a dot in front of those below it.
-	c.logger.LogAttrs(context.Background(), slogLevel(e.Level), strings.TrimPrefix(e.LoggerName, ".")+": "+e.Message, attrs...)
+	name := cmp.Or(strings.TrimPrefix(e.LoggerName, "."), "certificates")
+	c.logger.LogAttrs(context.Background(), slogLevel(e.Level), name+": "+e.Message, attrs...)
 	return nil
 }
 
