@@ -199,14 +199,8 @@ func (b *build) listeners() {
 	r := b.result
 	r.Snapshot = &engine.Snapshot{Hash: b.doc.Hash}
 	r.Snapshot.Unmatched = b.compiler.options.Gateway.Route(observe.Unmatched)
-	taken := map[string]string{}
 	for _, item := range b.doc.Listeners {
 		l := item.Value
-		address := l.Address.String()
-		if other, ok := taken[address]; ok && l.Address.Port != 0 { // 0 is any free port.
-			b.add(item.Problem(l.Name.Mark, "the listener has the same address as "+other+": "+address))
-		}
-		taken[address] = l.Name.Value
 		spec := listenSpec(l, filepath.Dir(b.doc.Main))
 		if spec.TLS != nil {
 			b.checkCertificates(item, spec.TLS, spec.ACME)
