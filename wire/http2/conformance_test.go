@@ -14,7 +14,11 @@ var conformanceHandler = handlerFunc(func(x *message.Exchange) {
 		return
 	}
 	switch x.Request.RawPath {
-	case "/wait": // until the client has gone
+	case "/wait", "/stop": // until the client has gone
+		if x.Request.RawPath == "/stop" {
+			x.Wire().StopBody()
+			x.Wire().Inform(103, nil)
+		}
 		w := canceller{make(chan struct{})}
 		x.Wire().Await(w)
 		<-w.done
