@@ -18,7 +18,7 @@ telemetry: { access_log: {} }
 drain: { shutdown: 20s, removed: 300ms }
 listeners:
   - { name: plain, address: "%s", protocols: [http/1.1, h2] }
-  - { name: secure, address: "%s", tls: { self_signed: true } }
+  - { name: secure, address: "%s", protocols: [http/1.1, h2, h3], tls: { self_signed: true } }
 upstreams:
   - { name: ws, endpoints: ["http://%s"] }
   - { name: python, endpoints: ["http://%s"] }
