@@ -10,16 +10,23 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"io"
+	"log/slog"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
 	intime "github.com/sluice-gateway/sluice/internal/attempt"
 	"github.com/sluice-gateway/sluice/listen/certificates"
+	"github.com/sluice-gateway/sluice/message"
 )
 
 // TestSilentClientsAndTheEnd: a client that has not said what it speaks, or has not agreed on
@@ -106,6 +113,70 @@ func refusedCertificates(t testing.TB) {
 			}
 		}
 		_ = socket.Close()
+	}
+}
+
+// certified answers with the subject of the client's certificate.
+type certified struct{}
+
+func (certified) Serve(x *message.Exchange) {
+	x.Response.Status = 200
+	subject := "nobody"
+	if c := x.Client.TLS.VerifiedCertificate(); c != nil {
+		subject = c.Subject
+	}
+	x.Response.SetBody([]byte(subject))
+	_ = x.Wire().Respond(x)
+}
+
+// TestClientCertificatesOverHTTP3: they are asked for, required and told of as over the other wires.
+func TestClientCertificatesOverHTTP3(t *testing.T) {
+	t.Parallel()
+	authorities := filepath.Join(t.TempDir(), "authorities.pem")
+	known, stranger := selfSigned(t, authorities), selfSigned(t, authorities+".other")
+	request, require := both("request", free(t)), both("require", free(t))
+	request.TLS.Clients = certificates.Clients{Mode: certificates.Request, Authorities: authorities}
+	require.TLS.Clients = certificates.Clients{Mode: certificates.Require, Authorities: authorities}
+	s := NewSet(certified{}, func(string) Metrics { return &counts{} }, slog.New(slog.DiscardHandler))
+	change, err := s.Prepare([]Spec{request, require})
+	if err != nil {
+		t.Fatal(err)
+	}
+	change.Commit()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		s.Shutdown(ctx)
+	})
+	for _, c := range []struct {
+		address string
+		shown   tls.Certificate
+		want    string
+	}{
+		{request.Address, tls.Certificate{}, "HTTP/3.0 nobody"},
+		{request.Address, known, "HTTP/3.0 CN=" + authorities},
+		{request.Address, stranger, "unknown certificate authority"},
+		{require.Address, tls.Certificate{}, "certificate required"},
+		{require.Address, known, "HTTP/3.0 CN=" + authorities},
+		{require.Address, stranger, "unknown certificate authority"},
+	} {
+		config := &tls.Config{
+			InsecureSkipVerify: true, NextProtos: []string{HTTP3}, // On this machine.
+			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.shown, nil },
+		}
+		transport := &http3.Transport{TLSClientConfig: config, QUICConfig: &quic.Config{HandshakeIdleTimeout: handshakePatience}}
+		client := &http.Client{Transport: transport, Timeout: patience}
+		resp, err := client.Get("https://" + c.address + "/")
+		got := fmt.Sprint(err)
+		if err == nil {
+			body, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			got = resp.Proto + " " + string(body)
+		}
+		if !strings.HasSuffix(got, c.want) {
+			t.Errorf("%s: %s, want %s", c.address, got, c.want)
+		}
+		_ = transport.Close()
 	}
 }
 
