@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-gateway/sluice/message"
 	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/overload"
+	"github.com/sluice-gateway/sluice/wire/http1"
 )
 
 // TestNobodyElseIsDrawn refuses where the breaker of the one endpoint that is drawn is open, or where it is full, and goes
@@ -71,5 +72,62 @@ func TestNobodyElseIsDrawn(t *testing.T) {
 				t.Fatal("it still looks for another endpoint")
 			}
 		})
+	}
+}
+
+// TestWhatCounts is what breakers, ejections and peak_ewma take for a failure of an endpoint.
+func TestWhatCounts(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		grpc          string // status of gRPC; "": it is no call of gRPC
+		status        int
+		failure       *message.Problem
+		failed, known bool
+	}{
+		"200":                 {status: 200, known: true},
+		"404":                 {status: 404, known: true},
+		"429":                 {status: 429, known: true},
+		"500":                 {status: 500, failed: true, known: true},
+		"599":                 {status: 599, failed: true, known: true},
+		"call, no status yet": {grpc: "-", status: 200, known: true},
+		"call, ok":            {grpc: "0", status: 200, known: true},
+		"call, cancelled":     {grpc: "1", status: 200, known: true},
+		"call, unknown":       {grpc: "2", status: 200, failed: true, known: true},
+		"call, not found":     {grpc: "5", status: 200, known: true},
+		"call, internal":      {grpc: "13", status: 200, failed: true, known: true},
+		"call, unavailable":   {grpc: "14", status: 200, failed: true, known: true},
+		"call, data loss":     {grpc: "15", status: 200, failed: true, known: true},
+		"refused":             {failure: message.UpstreamConnect, failed: true, known: true},
+		"no connection":       {failure: message.UpstreamConnectTime, failed: true, known: true},
+		"no answer":           {failure: message.UpstreamClosed, failed: true, known: true},
+		"no answer in time":   {failure: message.UpstreamTimeout, failed: true, known: true},
+		"garbage":             {failure: message.UpstreamMalformed.WithDetail("garbage"), failed: true, known: true},
+		"full pool":           {failure: message.UpstreamBusy},
+		"no descriptors":      {failure: message.OutOfDescriptors},
+		"client's time over":  {failure: message.DeadlineExceeded},
+		"client gone":         {failure: message.ClientGone},
+	} {
+		x := exchange(&wire{}, "POST", nil)
+		var failure *http1.Failure
+		if test.failure != nil {
+			failure = &http1.Failure{Problem: test.failure}
+		}
+		x.Response.Status = test.status
+		if test.grpc != "" {
+			x.Request.Header.Set("Content-Type", "application/grpc")
+			x.Request.Header.Set("Te", "trailers")
+		}
+		if test.grpc != "" && test.grpc != "-" {
+			x.Response.Header.Set("Grpc-Status", test.grpc)
+		}
+		if failed, known := failedTry(x, &x.Response, failure); known && failed != test.failed || known != test.known {
+			t.Errorf("%s: failed %v, known %v", name, failed, known)
+		}
+	}
+	plain := exchange(&wire{}, "GET", nil)
+	plain.Response.Status = 200
+	plain.Response.Header.Set("Grpc-Status", "14")
+	if failed, _ := failedTry(plain, &plain.Response, nil); failed {
+		t.Error("the field of an answer to what is no call of gRPC counts")
 	}
 }
