@@ -22,6 +22,39 @@ func FirstChunk(b Body) (first []byte, whole bool, err error) {
 	return first, length >= 0 && int64(len(first)) == length, err
 }
 
+// PutBack makes a chunk that FirstChunk has taken, and that was not sent, the first of the body again.
+func (r *Request) PutBack(first []byte) {
+	if b, ok := r.Body.(*putBack); ok {
+		b.first = first
+		return
+	}
+	r.Body = &putBack{Body: r.Body, first: first}
+}
+
+// putBack is a body of which a chunk was taken and given back.
+type putBack struct {
+	Body
+	first []byte
+}
+
+// Next implements Body.
+func (b *putBack) Next() ([]byte, error) {
+	if first := b.first; len(first) > 0 {
+		b.first = nil
+		return first, nil
+	}
+	return b.Body.Next()
+}
+
+// Ready implements Ready.
+func (b *putBack) Ready() bool {
+	if len(b.first) > 0 {
+		return true
+	}
+	inner, ok := b.Body.(Ready)
+	return ok && inner.Ready()
+}
+
 // BodyProblem is the problem of a request whose body could not be read.
 func BodyProblem(err error) *Problem {
 	if p, ok := err.(*Problem); ok {

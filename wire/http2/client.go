@@ -35,6 +35,9 @@ type ConnPool interface {
 	// Freed says, once for each RoundTrip that opened a stream, that its exchange has ended: the
 	// connection can perhaps take another one. It may come behind Dead.
 	Freed(c *ClientConn)
+	// Grown says that the connection takes more exchanges than before, perhaps: the origin has told how many, or
+	// that it is there.
+	Grown(c *ClientConn)
 	// Dead says, once, that the connection is closed.
 	Dead(c *ClientConn)
 }
@@ -90,19 +93,32 @@ func (c *ClientConn) serve() {
 const firstStreams = 100
 
 // CanTake says whether RoundTrip can be called now.
-func (c *ClientConn) CanTake() bool {
+func (c *ClientConn) CanTake() bool { return c.Room() > 0 }
+
+// Room is how many more exchanges the connection takes now.
+func (c *ClientConn) Room() int {
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
-	return c.canTake()
+	return c.room()
 }
 
-func (c *ClientConn) canTake() bool {
+// Greeted says whether the origin has told how many exchanges it takes.
+func (c *ClientConn) Greeted() bool {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.link.greeted
+}
+
+func (c *ClientConn) room() int {
 	l := &c.link
-	most := min(uint32(c.limits.Streams), l.peer.streams)
+	if l.closed || l.failing || l.reader.leaving || c.goneAway || c.pingFrom != 0 || c.nextID >= maxStreamID {
+		return 0
+	}
+	most := int(min(uint32(c.limits.Streams), l.peer.streams))
 	if !l.greeted {
 		most = min(most, firstStreams)
 	}
-	return !l.closed && !l.failing && !l.reader.leaving && !c.goneAway && c.pingFrom == 0 && c.nextID < maxStreamID && uint32(l.open) < most
+	return max(most-l.open, 0)
 }
 
 // Streams is the number of exchanges that the connection carries.
@@ -189,7 +205,10 @@ func (c *ClientConn) idle(id uint32) bool {
 }
 
 // onSettings implements end.
-func (c *ClientConn) onSettings(*settings) { c.link.changed.Broadcast() }
+func (c *ClientConn) onSettings() {
+	c.link.changed.Broadcast()
+	c.pool.Grown(c)
+}
 
 // onGoAway implements end: streams above last were not processed, and will not be
 // (RFC 9113 §6.8).
@@ -213,8 +232,12 @@ func (c *ClientConn) onGoAway(last uint32, code ErrCode) {
 // onPong implements end.
 func (c *ClientConn) onPong([]byte) {
 	c.link.mu.Lock()
+	doubted := c.pingFrom != 0
 	c.pingFrom = 0
 	c.link.mu.Unlock()
+	if doubted {
+		c.pool.Grown(c)
+	}
 }
 
 // alivePing is the PING that asks whether the origin is there.

@@ -69,6 +69,7 @@ type countingPool struct {
 }
 
 func (p *countingPool) Freed(*ClientConn) { p.freed.Add(1) }
+func (p *countingPool) Grown(*ClientConn) {}
 func (p *countingPool) Dead(*ClientConn)  { close(p.dead) }
 
 // connect makes one of our connections to an origin. It is closed before the origin is.

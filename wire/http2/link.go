@@ -71,7 +71,7 @@ type end interface {
 	// idle says whether a stream was never opened.
 	idle(id uint32) bool
 	onGoAway(last uint32, code ErrCode)
-	onSettings(before *settings) // with the lock
+	onSettings() // they are in force
 	onPong(data []byte)
 	// onTick looks at what has taken too long, and says whether it has to look again soon; with
 	// the lock.

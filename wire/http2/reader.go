@@ -205,7 +205,11 @@ func (l *link) onFrame(h frameHeader, payload []byte) *fault {
 	case frameReset:
 		return l.onReset(h, payload)
 	case frameSettings:
-		return l.onSettings(h, payload)
+		if f := l.onSettings(h, payload); f != nil || h.flags&flagAck != 0 {
+			return f
+		}
+		l.end.onSettings()
+		return nil
 	case framePing:
 		return l.onPing(h, payload)
 	case frameGoAway:
@@ -314,7 +318,7 @@ func (l *link) onSettings(h frameHeader, payload []byte) *fault {
 	if len(payload) > 64*settingLen {
 		return l.flood(FloodSettings, "a SETTINGS frame has too many settings")
 	}
-	before := l.peer
+	window := l.peer.window
 	if f := l.peer.apply(payload, !l.server); f != nil {
 		return f
 	}
@@ -322,13 +326,12 @@ func (l *link) onSettings(h frameHeader, payload []byte) *fault {
 	if l.peer.tableGiven {
 		l.encoder.SetTable(l.peer.tableLeast, l.peer.tableSize)
 	}
-	if l.peer.window > before.window {
+	if l.peer.window > window {
 		if l.peer.window-l.leastUsed > maxWindow && l.findLeastUsed() {
 			return broken(FlowControlError, "SETTINGS_INITIAL_WINDOW_SIZE makes the window of a stream larger than 2^31-1")
 		}
 		l.wakeStreams() // Their windows are counted from this one (RFC 9113 §6.9.2).
 	}
-	l.end.onSettings(&before)
 	l.writer.out = appendFrameHeader(l.writer.open(), 0, frameSettings, flagAck, 0)
 	return l.countControl()
 }

@@ -76,7 +76,9 @@ func (c *ClientConn) RoundTrip(x *message.Exchange, req *message.Request, resp *
 	}
 	failure := c.openStream(s, req, first, whole, deadline)
 	if failure != nil {
-		failure.BodyTaken = !whole && len(first) > 0
+		if !whole && len(first) > 0 {
+			req.PutBack(first)
+		}
 		s.conn, s.wire = nil, nil
 		clientStreams.Put(s)
 		return failure
@@ -114,7 +116,7 @@ func (c *ClientConn) openStream(s *clientStream, req *message.Request, body []by
 			return failure
 		}
 	}
-	if !c.canTake() {
+	if c.room() == 0 {
 		if c.goneAway && c.awayCode == HTTP11Required {
 			return &Failure{Problem: message.UpstreamClosed, Refused: true, Cause: ResetError{HTTP11Required}}
 		}

@@ -289,7 +289,7 @@ func (c *serverConn) onTick(now int64) (soon bool) {
 func (c *serverConn) idle(id uint32) bool { return id%2 == 0 || id > c.link.reader.lastStream.Load() }
 
 // onSettings implements end.
-func (c *serverConn) onSettings(*settings) {}
+func (c *serverConn) onSettings() {}
 
 // onGoAway implements end. The client opens no more streams, or it will; we push none.
 func (c *serverConn) onGoAway(uint32, ErrCode) {}
