@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/retry"
 )
 
 // failing answers 503 as often as it is told, with fields of its own, and then 200.
@@ -169,6 +170,26 @@ func TestBudget(t *testing.T) {
 		t.Error("the budget was not given back")
 	}
 	atRest(t, u)
+}
+
+// TestBudgetAfterATimeout: an origin that did not answer in time may be busy with the last try still, so what is under
+// way counts as well. After other failures nothing is.
+func TestBudgetAfterATimeout(t *testing.T) {
+	t.Parallel()
+	c := to(refusing(t))
+	c.Retry = again(1, "timeout")
+	c.Retry.Budget = retry.BudgetConfig{Share: 0.5, Minimum: 1}
+	u, _ := newUpstream(t, c)
+	for range 100 {
+		u.budget.Request(message.Clock(), 0)
+	}
+	timeout, reset := retry.Try{Outcome: retry.Timeout}, retry.Try{Outcome: retry.Reset}
+	if !u.afford(&timeout, false) || u.afford(&timeout, false) {
+		t.Error("the minimum of one further try is not what may be under way")
+	}
+	if !u.afford(&reset, false) {
+		t.Error("what takes the place of a try that is over is counted as if it was beside it")
+	}
 }
 
 // TestRefusedIsFree is endpoints that are down beside one that is well: a budget that is

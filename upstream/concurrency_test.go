@@ -208,6 +208,25 @@ func TestBudgetIsGivenBack(t *testing.T) {
 	}
 }
 
+// Who is in several groups has the best of their priorities, in whatever order they stand, and who is in
+// none that of the route.
+func TestPriorityOfGroups(t *testing.T) {
+	t.Parallel()
+	for _, groups := range [][]GroupPriority{{{"gold", 0}, {"free", 3}}, {{"free", 3}, {"gold", 0}}} {
+		u, _ := newUpstream(t, Config{Concurrency: &Concurrency{Limiter: overload.Config{Limit: 1}, Groups: groups}})
+		for _, c := range []struct {
+			in   []string
+			want int
+		}{{[]string{"free", "gold"}, 0}, {[]string{"gold", "free"}, 0}, {[]string{"free"}, 3}, {[]string{"other"}, otherPriority}, {nil, otherPriority}} {
+			x := exchange(&wire{}, "GET", nil)
+			x.Facts.Consumer = &message.Consumer{Groups: c.in}
+			if got := u.priority(x); got != c.want {
+				t.Errorf("%v of %v: %d, want %d", c.in, groups, got, c.want)
+			}
+		}
+	}
+}
+
 func TestBusyness(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]overload.Outcome{

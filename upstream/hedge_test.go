@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -155,6 +156,47 @@ func TestHedgeWins(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHedgeIsToldAnew tells the second endpoint what is left by then, and not what the first one was told.
+func TestHedgeIsToldAnew(t *testing.T) {
+	t.Parallel()
+	told := make(chan int, 2)
+	waits := func(c *played) (ok bool) {
+		r, _, ok := c.request()
+		if ok {
+			ms, err := strconv.Atoi(r.Header.Get("X-Wait"))
+			if err != nil {
+				t.Error(err)
+			}
+			told <- ms
+		}
+		return ok
+	}
+	slow := newOrigin(t, func(c *played) {
+		if waits(c) {
+			_, _ = c.in.ReadByte() // Until it is given up.
+		}
+	})
+	quick := newOrigin(t, func(c *played) {
+		for waits(c) {
+			c.answer(200, "quick")
+		}
+	})
+	c := to(slow.address, quick.address)
+	c.Endpoints[1].Priority = 1
+	c.DeadlineField = "X-Wait"
+	c.Retry.Hedge = Hedge{After: 20 * time.Millisecond, Max: 1, Methods: "GET "}
+	u, _ := newUpstream(t, c)
+	x := exchange(&wire{}, "GET", nil)
+	x.Deadline = x.Times.Started.Add(time.Hour)
+	if got := mustAsk(t, u, x); got != "quick" {
+		t.Errorf("the answer is %q", got)
+	}
+	if first, second := <-told, <-told; second > first-15 || second < first-60000 {
+		t.Errorf("%d ms are left, and then %d", first, second)
+	}
+	restored(t, u)
 }
 
 // TestHedgeLoses is a first endpoint that answers behind the hedge, and yet before the other one.
