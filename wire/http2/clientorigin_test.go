@@ -309,6 +309,48 @@ func TestDoubtThatIsRight(t *testing.T) {
 	}
 }
 
+// What goes to an origin belongs to no connection of HTTP/1, and says that it has no body where one is expected.
+func TestRequestAsSent(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ method, target, want string }{
+		{"GET", "/", ":method GET, :scheme http, :path /, :authority example.com, x-one 1, te trailers"},
+		{"POST", "/a?b=%zz", ":method POST, :scheme http, :path /a?b=%zz, :authority example.com, x-one 1, te trailers, content-length 0"},
+		{"PUT", "/a?", ":method PUT, :scheme http, :path /a?, :authority example.com, x-one 1, te trailers, content-length 0"},
+		{"DELETE", "/", ":method DELETE, :scheme http, :path /, :authority example.com, x-one 1, te trailers"},
+	} {
+		o := serveRaw(t, ClientLimits{})
+		got := make(chan string, 1)
+		go func() {
+			o.begin()
+			f, err := o.read()
+			for err == nil && f.kind != frameHeaders {
+				f, err = o.read()
+			}
+			list, _ := o.decoder.DecodeFull(f.payload)
+			var said []string
+			for _, field := range list {
+				said = append(said, field.Name+" "+field.Value)
+			}
+			got <- strings.Join(said, ", ")
+			o.send(frame(frameHeaders, endBoth, 1, field(":status", "204")))
+		}()
+		x := ask(new(quietWire), c.method, c.target, nil)
+		for _, f := range [][2]string{
+			{"X-One", "1"}, {"Connection", "x-two"}, {"Keep-Alive", "5"}, {"Proxy-Connection", "x"}, {"Transfer-Encoding", "chunked"},
+			{"Upgrade", "h2c"}, {"HTTP2-Settings", "AAMAAABk"}, {"Content-Length", "7"}, {"Host", "b.example.com"}, {"TE", "gzip"}, {"TE", "trailers"},
+		} {
+			x.Request.Header.Append(f[0], f[1])
+		}
+		if f := o.conn.RoundTrip(x, &x.Request, &x.Response); f != nil {
+			t.Error(f)
+		}
+		x.Response.CloseBody()
+		if said := <-got; said != c.want {
+			t.Errorf("got %s\nnot %s", said, c.want)
+		}
+	}
+}
+
 // A retired connection ends with its last exchange.
 func TestRetire(t *testing.T) {
 	t.Parallel()

@@ -105,6 +105,7 @@ func TestInterimAnswers(t *testing.T) {
 	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
 		var h message.Header
 		h.Append("Link", "</a.css>; rel=preload")
+		h.Append("Connection", "close")
 		x.Wire().Inform(103, &h)
 		data, _ := x.Request.ReadBody(100)
 		_ = say(x, 200, string(data))
@@ -113,8 +114,8 @@ func TestInterimAnswers(t *testing.T) {
 	var codes []int
 	trace := &httptrace.ClientTrace{
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-			if code == 103 && h.Get("Link") == "" {
-				t.Error("no link")
+			if code == 103 && h.Get("Link") == "" || h.Get("Connection") != "" {
+				t.Error(h)
 			}
 			codes = append(codes, code)
 			return nil
