@@ -46,6 +46,8 @@ var (
 	errNotOffered = message.UpstreamProtocol.WithDetail("the origin speaks none of the protocols that it was offered (ALPN): look at protocol of the upstream")
 	errRequired   = message.UpstreamProtocol.WithDetail("the origin wants this request over HTTP/1.1: set protocol of the upstream to auto or http/1.1")
 	errNoTunnels  = message.UpstreamProtocol.WithDetail("the origin takes no WebSockets over HTTP/2 (RFC 8441): set protocol of the upstream to auto (over TLS) or http/1.1")
+	errHTTP2      = message.UpstreamProtocol.WithDetail("the origin answers in HTTP/2: set protocol of the upstream to h2")
+	errHTTP1      = message.UpstreamProtocol.WithDetail("the origin answers in HTTP/1: set protocol of the upstream to http/1.1")
 	errUnsteady   = message.UpstreamProtocol.WithDetail("the origin agrees on another protocol with each connection")
 )
 
@@ -94,7 +96,11 @@ const mostSwitches = 4
 // try asks one endpoint, over what it speaks.
 func (u *Upstream) try(x *message.Exchange, e *Endpoint, req *message.Request, resp *message.Response, began time.Duration) *http1.Failure {
 	if e.h2 == nil {
-		return u.tryHTTP1(x, e, req, resp, began)
+		failure := u.tryHTTP1(x, e, req, resp, began)
+		if failure != nil && http1.AnswersHTTP2(failure.Cause) {
+			failure.Problem = errHTTP2
+		}
+		return failure
 	}
 	for range mostSwitches {
 		failure := u.tryEither(x, e, req, resp, began)
@@ -114,6 +120,10 @@ func (u *Upstream) tryEither(x *message.Exchange, e *Endpoint, req *message.Requ
 	failure := u.tryHTTP2(x, e, req, resp, began)
 	if failure == nil {
 		return nil
+	}
+	if http2.AnswersHTTP1(failure.Cause) {
+		failure.Problem = errHTTP1
+		return failure
 	}
 	required, tunnel := http2.WantsHTTP1(failure.Cause), http2.NoTunnels(failure.Cause)
 	if !required && !tunnel {

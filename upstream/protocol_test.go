@@ -302,3 +302,34 @@ func TestTunnelOverHTTP1(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestOriginSpeaksTheOther says what to change where protocol is not what the origin speaks: nothing in plain text tells before.
+func TestOriginSpeaksTheOther(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		protocol Protocol
+		greeting string
+		detail   string
+	}{
+		"HTTP/2":                   {HTTP1, "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x00\x40\x00", "set protocol of the upstream to h2"},
+		"HTTP/2 with a line end":   {HTTP1, "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\n", "set protocol of the upstream to h2"},
+		"HTTP/1":                   {HTTP2, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", "set protocol of the upstream to http/1.1"},
+		"neither, asked in HTTP/1": {HTTP1, "SSH-2.0-OpenSSH_9.9\r\n", ""},
+		"neither, asked in HTTP/2": {HTTP2, "SSH-2.0-OpenSSH_9.9\r\n", ""},
+	} {
+		o := newOrigin(t, func(played *played) {
+			_, _ = played.in.ReadString('\n')
+			_, _ = io.WriteString(played, c.greeting)
+			_, _ = io.Copy(io.Discard, played.in)
+		})
+		config := to(o.address)
+		config.Protocol = c.protocol
+		u, _ := newUpstream(t, config)
+		x := exchange(&wire{}, "GET", nil)
+		_, _, err := ask(u, x)
+		var problem *message.Problem
+		if !errors.As(err, &problem) || (problem.Code == message.UpstreamProtocol.Code) != (c.detail != "") || !strings.Contains(problem.Detail, c.detail) {
+			t.Errorf("%s: %v %+v", name, err, problem)
+		}
+	}
+}

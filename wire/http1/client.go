@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"errors"
 	"io"
 	"net"
 	"strconv"
@@ -274,12 +275,25 @@ func wantsLength(method string) bool {
 	return method == "POST" || method == "PUT" || method == "PATCH"
 }
 
+var errHTTP2 = errors.New("http1: the origin answers in HTTP/2")
+
+// AnswersHTTP2 says that an origin that was to speak HTTP/1 speaks HTTP/2.
+func AnswersHTTP2(cause error) bool { return cause == errHTTP2 }
+
+// isSettings says whether what came is the SETTINGS frame with which a server of HTTP/2 begins, without being
+// asked (RFC 9113 §3.4): less than 64 KiB long, of type 4, without flags, on stream 0.
+func isSettings(p []byte) bool {
+	return len(p) >= 9 && p[0] == 0 && string(p[3:9]) == "\x04\x00\x00\x00\x00\x00"
+}
+
 // readHead reads one head, final or interim.
 func (c *ClientConn) readHead(resp *message.Response) *Failure {
 	var scan headScan
 	for {
 		end, ok := scan.scan(c.stream.buf[c.stream.r:c.stream.w])
 		switch {
+		case c.used == 1 && isSettings(c.stream.buf[c.stream.r:c.stream.w]):
+			return &Failure{Problem: message.UpstreamMalformed, Sent: true, Answered: true, Cause: errHTTP2}
 		case !ok:
 			return c.malformedHead("a line of the head does not end in CRLF")
 		case end > c.limits.HeaderBytes, end == 0 && c.stream.buffered() > c.limits.HeaderBytes, scan.lines-1 > c.limits.HeaderFields:

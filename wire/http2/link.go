@@ -38,6 +38,7 @@ type link struct {
 	encoder headerblock.Encoder
 	peer    settings
 	greeted bool // the peer's first SETTINGS have come
+	foreign bool // what has come in their place is HTTP/1
 	floods  floods
 	writer  writer
 

@@ -162,6 +162,12 @@ func (l *link) read() *fault {
 		if err := l.fill(frameHeaderLen); err != nil {
 			return nil
 		}
+		if !l.server && !l.greeted && string(r.buf[r.r:r.r+5]) == "HTTP/" {
+			l.mu.Lock()
+			l.foreign = true
+			l.mu.Unlock()
+			return broken(ProtocolError, "this is HTTP/1")
+		}
 		h := parseFrameHeader(r.buf[r.r:])
 		if h.length > l.bounds.frameSize {
 			return broken(FrameSizeError, "a frame is longer than SETTINGS_MAX_FRAME_SIZE")

@@ -43,11 +43,15 @@ var (
 	errNoRoom    = errors.New("http2: the connection takes no more streams")
 	errNoTunnels = errors.New("http2: the origin does not know extended CONNECT")
 	errClosed    = errors.New("http2: the connection was closed")
+	errForeign   = errors.New("http2: the origin answers in HTTP/1")
 )
 
 // NoTunnels says that a request was not sent because it wants a tunnel, which the origin does not
 // offer over HTTP/2 (RFC 8441 §3).
 func NoTunnels(cause error) bool { return cause == errNoTunnels }
+
+// AnswersHTTP1 says that an origin that was to speak HTTP/2 by prior knowledge speaks HTTP/1.
+func AnswersHTTP1(cause error) bool { return cause == errForeign }
 
 // Lost says that the connection ended under an exchange, which nobody has reset.
 func Lost(cause error) bool { return cause == errClosed }
@@ -347,6 +351,9 @@ func (s *clientStream) failure() *Failure {
 		f.Refused = s.resetCode == RefusedStream || s.resetCode == HTTP11Required
 	default:
 		f.Problem, f.Cause = message.UpstreamClosed, errClosed
+		if s.link.foreign {
+			f.Cause = errForeign
+		}
 	}
 	return f
 }
