@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-gateway/sluice/message"
+	"github.com/sluice-gateway/sluice/upstream/breaker"
 	"github.com/sluice-gateway/sluice/upstream/overload"
 )
 
@@ -73,6 +74,54 @@ func TestTryBeginsAfterItsBody(t *testing.T) {
 	}
 	atRest(t, u)
 }
+
+// TestSlowClientIsNoFailure is a try whose time is over. Where the body was there the endpoint is blamed, and not
+// where its client is still sending.
+func TestSlowClientIsNoFailure(t *testing.T) {
+	t.Parallel()
+	for _, slow := range []bool{true, false} {
+		o, _ := holding(t)
+		c := to(o.address)
+		c.TryTimeout = 30 * time.Millisecond
+		c.Breaker, c.BreakAll, c.BreakEach = &breaker.Config{FailureShare: 0.5, Volume: 1, OpenFor: time.Hour}, true, true
+		u, _ := newUpstream(t, c)
+		x := exchange(&wire{}, "POST", message.NewBytes([]byte("hello")))
+		if slow {
+			hold := make(chan struct{})
+			x.Request.Body = &stuck{streaming{chunks: []string{"he"}, length: 5}, hold}
+			x.Begin(&stopping{hold: hold})
+		}
+		if _, _, err := ask(u, x); !errors.Is(err, message.UpstreamTimeout) {
+			t.Errorf("slow %t: %v", slow, err)
+		}
+		now := message.Clock()
+		if all, one := u.breaker.Allow(now).OK, u.Endpoints()[0].breaker.Allow(now).OK; all != slow || one != slow {
+			t.Errorf("slow %t: the breakers let through: %t, %t", slow, all, one)
+		}
+	}
+}
+
+// stuck is a body whose rest does not come until hold is closed.
+type stuck struct {
+	streaming
+	hold chan struct{}
+}
+
+func (b *stuck) Next() ([]byte, error) {
+	if b.read == len(b.chunks) {
+		<-b.hold
+		return nil, message.ClientGone
+	}
+	return b.streaming.Next()
+}
+
+// stopping is the wire of a client whose body can be stopped.
+type stopping struct {
+	wire
+	hold chan struct{}
+}
+
+func (w *stopping) StopBody() { close(w.hold) }
 
 // late is a body that makes its exchange an hour older.
 type late struct {

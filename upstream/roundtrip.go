@@ -88,10 +88,16 @@ func (u *Upstream) timedTry(x *message.Exchange, e *Endpoint, leave permit, req 
 		u.judge(x, e, leave, resp, nil, x.Now()+int64(x.Times.FirstByte), x.Times.FirstByte-began)
 		return nil
 	}
-	if failure.Problem == message.DeadlineExceeded && !x.Expired() {
+	late := failure.Problem == message.DeadlineExceeded && !x.Expired()
+	if late {
 		failure.Problem = message.UpstreamTimeout // Of this try: another one may do better.
 	}
 	over := time.Since(x.Times.Started)
+	if late && !req.Whole() { // It may be the client who was slow, with its body.
+		u.leave(x.Now()+int64(over), over-began, overload.Ignored)
+		u.forget(e, leave)
+		return failure
+	}
 	u.leave(x.Now()+int64(over), over-began, busyness(resp, failure, measurable))
 	u.judge(x, e, leave, resp, failure, x.Now()+int64(over), over-began)
 	return failure
