@@ -1,9 +1,12 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -203,4 +206,53 @@ func TestCheckDuringAnEjection(t *testing.T) {
 		cancel()
 		synctest.Wait()
 	})
+}
+
+// TestJitter are the times between checks: spread over the whole of what is allowed, and no further.
+func TestJitter(t *testing.T) {
+	t.Parallel()
+	c := &checks{health: &Health{Interval: 100 * time.Second, Jitter: 0.2}}
+	shortest, longest := time.Hour, time.Duration(0)
+	for range 1000 {
+		pause := c.pause()
+		shortest, longest = min(shortest, pause), max(longest, pause)
+	}
+	if shortest < 80*time.Second || shortest > 90*time.Second || longest < 110*time.Second || longest > 120*time.Second {
+		t.Errorf("the pauses are from %v to %v", shortest, longest)
+	}
+}
+
+// TestChangesAreLoggedOnce is an endpoint that falls ill and gets well.
+func TestChangesAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	config := Config{Name: "orders", Ejection: &outlier.Config{Consecutive: 2, Base: time.Hour}, Endpoints: []EndpointConfig{{Address: "a"}, {Address: "b"}}}
+	u := New(config, &counts{}, slog.New(slog.NewTextHandler(&out, nil)))
+	a := u.Endpoints()[0]
+	c := &checks{upstream: u, health: &Health{Healthy: 2, Unhealthy: 3}}
+	for bad := range 6 {
+		c.conclude(a, errors.New("no answer"), 0, bad)
+	}
+	for good := range 5 {
+		c.conclude(a, nil, good, 0)
+	}
+	for range 5 {
+		a.member.Record(message.Clock(), true, 0)
+	}
+	for good := range 5 {
+		c.conclude(a, nil, good, 0)
+	}
+	for _, line := range []string{
+		`level=WARN msg="endpoint unhealthy" upstream=orders endpoint=a checks=3 error="no answer"`,
+		`level=INFO msg="endpoint healthy" upstream=orders endpoint=a checks=2`,
+		`level=WARN msg="endpoint ejected" upstream=orders endpoint=a reason=consecutive_failures`,
+		`level=INFO msg="endpoint back" upstream=orders endpoint=a reason=consecutive_failures`,
+	} {
+		if n := strings.Count(out.String(), line); n != 1 {
+			t.Errorf("%s: %d times", line, n)
+		}
+	}
+	if n := strings.Count(out.String(), "\n"); n != 4 {
+		t.Errorf("%d lines:\n%s", n, out.String())
+	}
 }

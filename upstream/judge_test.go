@@ -131,3 +131,30 @@ func TestWhatCounts(t *testing.T) {
 		t.Error("the field of an answer to what is no call of gRPC counts")
 	}
 }
+
+// TestRefusalSaysWhen is what a client is told whom a breaker has refused: when to come back, in whole seconds.
+func TestRefusalSaysWhen(t *testing.T) {
+	t.Parallel()
+	for _, ofAll := range []bool{true, false} {
+		c := to("192.0.2.1:80", "192.0.2.2:80")
+		c.Breaker = &breaker.Config{Volume: 1, FailureShare: 0.5, OpenFor: 90 * time.Minute, OpenMax: 2 * time.Hour, Jitter: func() float64 { return 0 }}
+		c.BreakAll, c.BreakEach = ofAll, !ofAll
+		u, _ := newUpstream(t, c)
+		now := message.Clock()
+		if ofAll {
+			u.breaker.Record(now, 0, 0, true, 1)
+		} else {
+			u.Endpoints()[0].breaker.Record(now, 0, 0, true, 1)
+			u.Endpoints()[1].breaker.Record(now-int64(time.Second), 0, 0, true, 1) // The first one to be asked again.
+		}
+		x := exchange(&wire{}, "GET", nil)
+		_, _, problem := u.permitted(x, &x.Response, now+int64(time.Minute)+1, triedSet{})
+		want := "5340"
+		if !ofAll {
+			want = "5339"
+		}
+		if got := x.Response.Header.Get("Retry-After"); problem != message.UpstreamBroken || got != want {
+			t.Errorf("breaker of all %v: %v, Retry-After: %q, want %q", ofAll, problem, got, want)
+		}
+	}
+}

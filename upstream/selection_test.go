@@ -169,7 +169,16 @@ func TestSlowStart(t *testing.T) {
 			}
 		}
 	}
-	u := standing(Config{SlowStart: time.Minute}, "a")
+	u := standing(Config{SlowStart: time.Hour, Balance: Random}, "a b")
+	if got := shares(u, hint{now: message.Clock()}); got != "a5 b5" {
+		t.Errorf("those with which all has begun are spared: %s", got)
+	}
+	u.Mark(u.Endpoints()[1], Unhealthy, true)
+	u.Mark(u.Endpoints()[1], Unhealthy, false)
+	if got := shares(u, hint{now: message.Clock()}); got != "a9 b1" && got != "a10" {
+		t.Errorf("who is well again is not spared: %s", got)
+	}
+	u = standing(Config{SlowStart: time.Minute}, "a")
 	// Where all are new none is spared for long: there is nobody else.
 	u.SetEndpoints([]EndpointConfig{{Address: "c"}})
 	if u.chosen.Load().pick(u, hint{now: message.Clock()}, triedSet{}) == nil {
