@@ -47,12 +47,12 @@ func (s *site) Serve(x *message.Exchange) {
 }
 
 // counts are the metrics of all listeners.
-type counts struct{ open, opened, refused atomic.Int64 }
+type counts struct{ open, opened, refused, failed atomic.Int64 }
 
 func (c *counts) Opened(uint32)    { c.open.Add(1); c.opened.Add(1) }
 func (c *counts) Closed(uint32)    { c.open.Add(-1) }
 func (c *counts) Refused()         { c.refused.Add(1) }
-func (c *counts) HandshakeFailed() {}
+func (c *counts) HandshakeFailed() { c.failed.Add(1) }
 
 func (c *counts) ProxyProtocolRefused(string) { c.refused.Add(1) }
 

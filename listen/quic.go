@@ -33,6 +33,7 @@ type packets struct {
 	transport *quic.Transport
 	early     *quic.EarlyListener
 	alive     atomic.Int64 // connections, and handshakes that may become some
+	pending   atomic.Int64 // those whose handshake is not complete
 	close     sync.Once
 	closed    chan struct{}
 }
@@ -81,7 +82,7 @@ func (p *packets) start() error {
 		Conn:                  p.conn,
 		ConnectionIDGenerator: p.conn.own,
 		ConnContext:           p.admit,
-		VerifySourceAddress:   func(net.Addr) bool { return p.handshakes() > mostHandshakes },
+		VerifySourceAddress:   func(net.Addr) bool { return p.pending.Load() > mostHandshakes },
 	}
 	settings := &tls.Config{
 		MinVersion: tls.VersionTLS13,
@@ -131,7 +132,7 @@ func (p *packets) lookAtBuffer() {
 // is found in it under attemptKey.
 type attempt struct {
 	context.Context
-	accepted atomic.Bool
+	seen atomic.Bool // it was accepted, or it has ended before
 }
 
 type attemptKey struct{}
@@ -149,24 +150,42 @@ var errFull = errors.New("listen: the listener has no room for another connectio
 // CONNECTION_REFUSED.
 func (p *packets) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
 	l := p.owner.Load()
-	if limit := l.max.Load(); limit > 0 && int64(l.connections()+p.handshakes()) >= limit {
+	if limit := l.max.Load(); limit > 0 && int64(l.connections()+p.unaccepted()) >= limit {
 		l.metrics.Refused()
 		return nil, errFull
 	}
 	a := &attempt{Context: ctx}
 	p.alive.Add(1)
+	p.pending.Add(1)
 	context.AfterFunc(ctx, func() {
 		p.alive.Add(-1)
-		if !a.accepted.Load() {
+		if !a.seen.Swap(true) {
+			p.pending.Add(-1)
 			l.metrics.HandshakeFailed()
 		}
 	})
 	return a, nil
 }
 
-// handshakes is about how many clients have not finished their handshake.
-func (p *packets) handshakes() int {
+// unaccepted is about how many clients have sent their first packet and are no connections yet.
+func (p *packets) unaccepted() int {
 	return max(int(p.alive.Load())-p.owner.Load().h3.Connections(), 0)
+}
+
+// follow waits for the end of the handshake of a connection. It was accepted before that, when it could
+// be sent something, so that early data need not wait.
+func (p *packets) follow(qc *quic.Conn, m Metrics) {
+	defer p.pending.Add(-1)
+	select {
+	case <-qc.HandshakeComplete():
+		return
+	case <-qc.Context().Done():
+	}
+	select {
+	case <-qc.HandshakeComplete(): // It has ended behind that.
+	default:
+		m.HandshakeFailed()
+	}
 }
 
 // accept takes connections until the socket is stopped.
@@ -176,10 +195,10 @@ func (p *packets) accept() {
 		if err != nil {
 			return
 		}
-		if a, ok := qc.Context().Value(attemptKey{}).(*attempt); ok {
-			a.accepted.Store(true)
-		}
 		l := p.owner.Load()
+		if a, ok := qc.Context().Value(attemptKey{}).(*attempt); ok && !a.seen.Swap(true) {
+			go p.follow(qc, l.metrics)
+		}
 		l.metrics.Opened(0)
 		l.h3.Admit()
 		go func() {

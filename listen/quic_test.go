@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -244,4 +246,88 @@ func TestHTTP3Shutdown(t *testing.T) {
 		t.Fatalf("the socket is still open: %v", err)
 	}
 	_ = l.Close()
+}
+
+// ear is a client's socket that hears Retry packets (RFC 9000 §17.2.5), or nothing at all.
+type ear struct {
+	net.PacketConn
+	deaf  bool
+	heard atomic.Int64 // Retry packets
+}
+
+func (e *ear) ReadFrom(p []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := e.PacketConn.ReadFrom(p)
+		if err == nil && n > 0 && p[0]&0xf0 == 0xf0 {
+			e.heard.Add(1)
+		}
+		if err != nil || !e.deaf {
+			return n, from, err
+		}
+	}
+}
+
+// dial connects, and closes. It ends when ctx does.
+func (e *ear) dial(ctx context.Context, transport *quic.Transport, address string) error {
+	to, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return err
+	}
+	secure := &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", NextProtos: []string{HTTP3}}
+	conn, err := transport.Dial(ctx, to, secure, &quic.Config{HandshakeIdleTimeout: handshakePatience})
+	if err == nil {
+		err = conn.CloseWithError(0x100, "")
+	}
+	return err
+}
+
+func newEar(t *testing.T, deaf bool) (*ear, *quic.Transport) {
+	t.Helper()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &ear{PacketConn: socket, deaf: deaf}
+	transport := &quic.Transport{Conn: e}
+	t.Cleanup(func() { _, _ = transport.Close(), socket.Close() })
+	return e, transport
+}
+
+// While many clients are in the middle of their handshake, the next one has to prove its address.
+func TestHTTP3Retry(t *testing.T) {
+	t.Parallel()
+	r, at := newRig(t), free(t)
+	r.apply(both("a", at))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	hears, transport := newEar(t, false)
+	if err := hears.dial(ctx, transport, at); err != nil || hears.heard.Load() != 0 {
+		t.Errorf("the first one: %v, %d times asked for its address", err, hears.heard.Load())
+	}
+	deaf, mute := newEar(t, true)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for range mostHandshakes + 1 {
+		all.Go(func() { _ = deaf.dial(ctx, mute, at) })
+	}
+	until(func() bool { return r.open[0].socket.udp.pending.Load() > mostHandshakes })
+	if err := hears.dial(ctx, transport, at); err != nil || hears.heard.Load() == 0 {
+		t.Errorf("among many: %v, %d times asked for its address", err, hears.heard.Load())
+	}
+}
+
+// A client that hears nothing is no connection for long, and counts as a handshake that has failed.
+func TestHTTP3HandshakeFails(t *testing.T) {
+	t.Parallel()
+	r, at := newRig(t), free(t)
+	spec := both("a", at)
+	spec.HTTP3.HandshakeTimeout = 100 * time.Millisecond
+	r.apply(spec)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	deaf, mute := newEar(t, true)
+	var dial sync.WaitGroup
+	defer dial.Wait()
+	defer cancel()
+	dial.Go(func() { _ = deaf.dial(ctx, mute, at) })
+	until(func() bool { return r.metrics.failed.Load() > 0 && r.open[0].socket.udp.pending.Load() == 0 })
 }
