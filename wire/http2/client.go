@@ -266,11 +266,11 @@ func (c *ClientConn) onTick(now int64) (soon bool) {
 	if !l.greeted {
 		l.changed.Broadcast() // Somebody may wait for the origin's settings, but not for ever.
 	}
-	switch last := l.lastRead.Load(); {
-	case c.pingFrom == 0:
-	case last > c.pingFrom:
-		c.pingFrom = 0
-	case now-c.pingFrom > int64(c.limits.PingTimeout):
+	switch {
+	case c.pingFrom == 0 || now-c.pingFrom <= int64(c.limits.PingTimeout):
+	case l.lastRead.Load() > c.pingFrom:
+		c.pingFrom = 0 // It is there, though it answers no PING.
+	default:
 		l.failLocked(broken(NoError, "a PING was not answered"))
 	}
 	return true

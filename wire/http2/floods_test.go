@@ -211,21 +211,31 @@ func TestUnreadHeadsAreBounded(t *testing.T) {
 // A client that opens no window loses its stream, and keeps the connection.
 func TestStalls(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ settings, more string }{
-		"a window of the stream that stays closed":      {settingFrame(settingWindow, 0), ""},
-		"a window of the stream that opens in vain":     {settingFrame(settingWindow, 0), windowFrame(3, 0)[:0]},
-		"a window of the connection that stays closed":  {settingFrame(settingWindow, 1<<20), ""},
-		"a window that is taken away by other SETTINGS": {settingFrame(settingWindow, 10), settingFrame(settingWindow, 5)},
+	for name, c := range map[string]struct {
+		settings   string
+		sent       int // before the window is closed
+		more, drip string
+	}{
+		"a window of the stream that stays closed":      {settingFrame(settingWindow, 0), 0, "", ""},
+		"a window of the stream that opens in vain":     {settingFrame(settingWindow, 60_000), 60_000, settingFrame(settingWindow, 0), windowFrame(1, 1)},
+		"a window of the connection that stays closed":  {settingFrame(settingWindow, 1<<20), firstWindow, "", ""},
+		"a window that is taken away by other SETTINGS": {settingFrame(settingWindow, 10), 10, settingFrame(settingWindow, 5), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			failed := make(chan error, 1)
-			g := serve(t, Limits{WriteTimeout: 30 * time.Millisecond}, handlerFunc(func(x *message.Exchange) {
+			g := serve(t, Limits{WriteTimeout: 200 * time.Millisecond}, handlerFunc(func(x *message.Exchange) {
 				failed <- say(x, 200, strings.Repeat("x", 200_000))
 			}))
-			p := dialRaw(t, g.address()).send(preface, c.settings, getFrame(1, "/"), c.more)
+			p := dialRaw(t, g.address()).send(preface, c.settings, getFrame(1, "/"))
 			p.until("headers 1 200")
+			for p.data[1] < c.sent && p.next() != "closed" {
+			}
+			p.send(c.more)
+			dripped := make(chan struct{})
+			go p.drip(c.drip, dripped)
 			p.until("reset 1 INTERNAL_ERROR")
+			dripped <- struct{}{}
 			if err := <-failed; err != message.ClientTooSlow {
 				t.Errorf("%v", err)
 			}
@@ -234,6 +244,20 @@ func TestStalls(t *testing.T) {
 			}
 			p.alive()
 		})
+	}
+}
+
+// drip sends the same again and again, until done takes something.
+func (p *rawPeer) drip(frames string, done chan struct{}) {
+	often := time.NewTicker(5 * time.Millisecond)
+	defer often.Stop()
+	for {
+		select {
+		case <-often.C:
+			p.send(frames)
+		case <-done:
+			return
+		}
 	}
 }
 
