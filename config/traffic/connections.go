@@ -1,6 +1,8 @@
 package traffic
 
 import (
+	"strings"
+
 	"github.com/sluice-gateway/sluice/internal/reserved"
 	"github.com/sluice-gateway/sluice/unit"
 )
@@ -20,6 +22,9 @@ type Timeouts struct {
 func (t *Timeouts) Validate() error {
 	if why := reserved.Why(t.DeadlineHeader); why != "" {
 		return unit.Problem("deadline_header", t.DeadlineHeader+" cannot tell how long a client waits: "+why)
+	}
+	if strings.EqualFold(t.DeadlineHeader, "grpc-timeout") {
+		return unit.Problem("deadline_header", t.DeadlineHeader+" is heeded in any case, and does not count milliseconds: leave it out")
 	}
 	return nil
 }
