@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
@@ -26,7 +27,7 @@ func (b *Breaker) Validate() error {
 		return errors.New("nothing here opens the breaker: give failure_share or slow_share")
 	}
 	if b.MaxOpen < b.Open {
-		return unit.Problem("max_open", "the longest time is shorter than the first one, open")
+		return unit.Problem("max_open", fmt.Sprintf("the longest time, %s, is shorter than the first one, %s of open: make it longer", b.MaxOpen, b.Open))
 	}
 	return nil
 }

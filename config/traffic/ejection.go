@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/sluice-gateway/sluice/unit"
 )
@@ -28,7 +29,7 @@ func (e *Ejection) Validate() error {
 		return unit.Problem("latency", "who is as fast as its peers would be ejected: give more than 1x, such as 3x, or 0x for never")
 	}
 	if e.MaxTime < e.Time {
-		return unit.Problem("max_time", "the longest ejection is shorter than the first one, time")
+		return unit.Problem("max_time", fmt.Sprintf("the longest ejection, %s, is shorter than the first one, %s of time: make it longer", e.MaxTime, e.Time))
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ type Failover struct {
 // Validate is called by the decoder.
 func (f *Failover) Validate() error {
 	if f.MaxReturnAfter < f.ReturnAfter {
-		return unit.Problem("max_return_after", "the longest time is shorter than the first one, return_after")
+		return unit.Problem("max_return_after", fmt.Sprintf("the longest time, %s, is shorter than the first one, %s of return_after: make it longer", f.MaxReturnAfter, f.ReturnAfter))
 	}
 	return nil
 }
