@@ -36,7 +36,7 @@ type OriginSpec struct {
 	// the chain: "sha256/" and base64, or hexadecimal.
 	Pins []string
 	// InsecureSkipVerify believes every certificate (that has a pin, where there are
-	// pins). It is logged, and Env.Unverified is told of each connection.
+	// pins). It is logged.
 	InsecureSkipVerify bool
 
 	Minimum   uint16   // tls.VersionTLS12 (also where it is 0) or tls.VersionTLS13
@@ -188,7 +188,6 @@ func (o *Origin) publish(st *originState) {
 // finds is an origin that is not believed, as what crypto/tls finds itself.
 func (o *Origin) verify(cs *tls.ConnectionState, pool *x509.CertPool) error {
 	if o.spec.InsecureSkipVerify {
-		o.env.Unverified(cs.ServerName)
 		return o.verifyPins([][]*x509.Certificate{cs.PeerCertificates[:1]})
 	}
 	chains := cs.VerifiedChains

@@ -28,9 +28,6 @@ import (
 type Env struct {
 	Logger *slog.Logger
 	Now    func() time.Time // time.Now where it is nil
-	// Unverified is told of each connection to an origin that was not verified
-	// because the configuration says so; it may be nil.
-	Unverified func(server string)
 }
 
 func (e Env) filled() Env {
@@ -39,9 +36,6 @@ func (e Env) filled() Env {
 	}
 	if e.Now == nil {
 		e.Now = time.Now
-	}
-	if e.Unverified == nil {
-		e.Unverified = func(string) {}
 	}
 	return e
 }
