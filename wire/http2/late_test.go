@@ -107,3 +107,32 @@ func TestHeadsThatAreNotServed(t *testing.T) {
 		p.until("end 5")
 	})
 }
+
+// A head that does not fit into one frame is cut up (RFC 9113 §4.2), and trailers belong to no connection of HTTP/1.
+func TestLargeHeadAndTrailers(t *testing.T) {
+	t.Parallel()
+	large := strings.Repeat("v", 50_000)
+	g := serve(t, Limits{}, handlerFunc(func(x *message.Exchange) {
+		x.Response.Header.Append("X-Large", large)
+		trailer := new(message.Header)
+		trailer.Append("X-Sum", "1")
+		trailer.Append("Connection", "close")
+		x.Response.Status = 200
+		x.Response.Body = &streamed{pieces: [][]byte{[]byte("body")}, length: -1, trailer: trailer}
+		if err := x.Wire().Respond(x); err != nil {
+			t.Error(err)
+		}
+	}))
+	resp, data := get(t, g.transport(), "GET", g.url("/"), nil)
+	if resp.Header.Get("X-Large") != large || string(data) != "body" || resp.Trailer.Get("X-Sum") != "1" || resp.Trailer.Get("Connection") != "" {
+		t.Errorf("%d bytes, %q, %v", len(resp.Header.Get("X-Large")), data, resp.Trailer)
+	}
+}
+
+// An origin that begins with something else than SETTINGS speaks no HTTP/2 (RFC 9113 §3.4).
+func TestOriginWithoutSettings(t *testing.T) {
+	t.Parallel()
+	o := serveRaw(t, ClientLimits{})
+	o.send(frame(framePing, 0, 0, "12345678"))
+	<-o.pool.dead
+}
