@@ -12,6 +12,7 @@ var (
 	ExpectationFailed   = &Problem{Status: 417, Code: "expectation_failed", Title: "The expectation is not supported", Source: SourceClient, CloseConnection: true}
 	HeaderTooLarge      = &Problem{Status: 431, Code: "header_too_large", Title: "The request header is too large", Source: SourceClient, CloseConnection: true}
 	ConnectRefused      = &Problem{Status: 405, Code: "connect_not_allowed", Title: "CONNECT is not allowed", Source: SourceClient, CloseConnection: true}
+	UnknownProtocol     = &Problem{Status: 501, Code: "connect_protocol_unknown", Title: "The protocol of an extended CONNECT is not implemented", Source: SourceClient}
 	UnknownCoding       = &Problem{Status: 501, Code: "transfer_coding_unknown", Title: "The transfer coding is not implemented", Source: SourceClient, CloseConnection: true}
 	VersionUnsupported  = &Problem{Status: 505, Code: "http_version_unsupported", Title: "The HTTP version is not supported", Source: SourceClient, CloseConnection: true}
 	ClientGone          = &Problem{Status: 499, Code: "client_gone", Title: "The client closed the connection before the answer", Source: SourceClient, CloseConnection: true}
@@ -50,7 +51,7 @@ var (
 func Problems() []*Problem {
 	return []*Problem{
 		BadRequest, BadRequestBody, BadPath, RequestTimeout, RequestTooLarge, TargetTooLong, ExpectationFailed,
-		HeaderTooLarge, ConnectRefused, UnknownCoding, VersionUnsupported, ClientGone, RouteNotFound,
+		HeaderTooLarge, ConnectRefused, UnknownProtocol, UnknownCoding, VersionUnsupported, ClientGone, RouteNotFound,
 		MethodNotAllowed, UpgradeNotAllowed, LoopDetected, TooManyConnections, OutOfDescriptors, Internal,
 		PolicyPanic, TargetPanic, PolicyFault, UpstreamConnect, UpstreamConnectTime, UpstreamUntrusted, UpstreamProtocol, UpstreamTimeout,
 		UpstreamClosed, UpstreamMalformed, UpstreamHeaderLimit, UpstreamBusy, UpstreamNoEndpoint, UpstreamOverloaded, UpstreamBroken,

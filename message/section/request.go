@@ -59,7 +59,7 @@ func (h *Head) FillRequest(req *message.Request, protocol string, maxTarget int,
 			return message.ConnectRefused
 		}
 		if h.Protocol != "websocket" {
-			return message.ConnectRefused.WithDetail("the protocol of an extended CONNECT is not websocket")
+			return message.UnknownProtocol // RFC 9220 §3.
 		}
 	}
 	if h.Scheme != "http" && h.Scheme != "https" {

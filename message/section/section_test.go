@@ -53,7 +53,7 @@ func TestRequests(t *testing.T) {
 		"expectation":           {lines: get + "expect= tea\n", problem: message.ExpectationFailed},
 		"connect":               {lines: ":method= CONNECT\n:authority= a.example.com:443\n", problem: message.ConnectRefused},
 		"websocket":             {lines: strings.Replace(get, "GET", "CONNECT", 1) + ":protocol= websocket\n"},
-		"another protocol":      {lines: strings.Replace(get, "GET", "CONNECT", 1) + ":protocol= bytes\n", problem: message.ConnectRefused},
+		"another protocol":      {lines: strings.Replace(get, "GET", "CONNECT", 1) + ":protocol= bytes\n", problem: message.UnknownProtocol},
 	} {
 		h, fields := take(Request, c.lines)
 		wrong := h.CheckRequest()

@@ -270,7 +270,7 @@ var conformanceCases = []conformanceCase{
 	{"8.5", "CONNECT without :authority", frame(frameHeaders, flagEndHeaders, 1, fields(":method", "CONNECT")), "reset 1 PROTOCOL_ERROR"},
 	{"RFC 8441 4", ":protocol without CONNECT", getWith(":protocol", "websocket"), "reset 1 PROTOCOL_ERROR"},
 	{"RFC 8441 4", "extended CONNECT without :path", frame(frameHeaders, flagEndHeaders, 1, fields(":method", "CONNECT", ":protocol", "websocket", ":scheme", "http", ":authority", "a")), "reset 1 PROTOCOL_ERROR"},
-	{"RFC 8441 4", "extended CONNECT for something else", frame(frameHeaders, flagEndHeaders, 1, fields(":method", "CONNECT", ":protocol", "sctp", ":scheme", "http", ":authority", "a", ":path", "/")), "headers 1 405"},
+	{"RFC 8441 4", "extended CONNECT for something else", frame(frameHeaders, flagEndHeaders, 1, fields(":method", "CONNECT", ":protocol", "sctp", ":scheme", "http", ":authority", "a", ":path", "/")), "headers 1 501"},
 	{"RFC 9110 10.1.1", "an expectation that is not known", postFrame(1, "/read", "expect", "200-ok"), "headers 1 417"},
 	{"RFC 9110 10.1.1", "100-continue is answered", postFrame(1, "/read", "expect", "100-continue"), "headers 1 100"},
 	{"8.4", "a client cannot push", frame(framePushPromise, flagEndHeaders, 1, "\x00\x00\x00\x02"), "goaway PROTOCOL_ERROR"},

@@ -64,7 +64,7 @@ var violations = []struct {
 	{"4.4", "CONNECT", headers(":method: CONNECT", ":authority: a.example.com:443"), "405"},
 	{"4.4", "CONNECT with a path", headers(":method: CONNECT", ":authority: a.example.com:443", ":path: /"), "reset 0x10e"},
 	{"9220", ":protocol without CONNECT", headers(":method: GET", connect, ":scheme: https", ":authority: a.example.com", ":path: /"), "reset 0x10e"},
-	{"9220", "another protocol", headers(":method: CONNECT", ":protocol: connect-udp", ":scheme: https", ":authority: a.example.com", ":path: /"), "405"},
+	{"9220", "another protocol", headers(":method: CONNECT", ":protocol: connect-udp", ":scheme: https", ":authority: a.example.com", ":path: /"), "501"},
 	{"4.2.2", "too many fields", get("/", strings.Split(strings.Repeat("x: y\n", 200)[:200*5-1], "\n")...), "431"},
 	{"4.2.2", "too large a head", get("/", "x: "+strings.Repeat("y", 40<<10)), "431"},
 	{"4.2.2", "a large head", get("/", "x: "+strings.Repeat("y", 20<<10)), "200"},
