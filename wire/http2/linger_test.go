@@ -68,3 +68,23 @@ func TestLingeringStreamsAreFew(t *testing.T) {
 		return open == 0
 	})
 }
+
+// A head on a stream that ends while it is decoded is judged as it would have been before or behind that.
+func TestLateHead(t *testing.T) {
+	t.Parallel()
+	g := serve(t, Limits{}, conformanceHandler)
+	p := dialRaw(t, g.address()).send(greeting, postFrame(1, "/"))
+	p.until("end 1")
+	p.send(resetFrame(1, 8), lengthFrame(3, "100000000"))
+	p.until("reset 3 NO_ERROR")
+	g.server.each(func(c *serverConn) {
+		c.link.mu.Lock()
+		defer c.link.mu.Unlock()
+		if f := c.link.lateHead(1); f == nil || f.code != StreamClosed {
+			t.Errorf("on a stream that its client has ended: %v", f)
+		}
+		if f := c.link.lateHead(3); f != nil {
+			t.Errorf("on a stream that we have reset: %v", f)
+		}
+	})
+}

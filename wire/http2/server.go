@@ -372,7 +372,7 @@ func (c *serverConn) headOfEnded(id uint32, block []byte) *fault {
 	case !ok:
 		return broken(ProtocolError, "a stream is opened whose number is not above all others")
 	case !e.byReset:
-		return broken(StreamClosed, "a head on a stream that has ended")
+		return broken(StreamClosed, lateHead)
 	}
 	l.reader.head.Begin(section.Ignored, nil, 0, 0)
 	if f := l.decodeBlock(block); f != nil {
@@ -424,6 +424,17 @@ func (c *serverConn) startStream(id uint32, block []byte, endStream, refused boo
 	return nil
 }
 
+// lateHead is what is wrong where a peer ends a stream and goes on: it has lost count (RFC 9113 §5.1).
+const lateHead = "a head on a stream that has ended"
+
+// lateHead judges a head on a stream that is not there any more; the lock is held.
+func (l *link) lateHead(id uint32) *fault {
+	if e, ok := l.ended.find(id); ok && !e.byReset && l.server {
+		return broken(StreamClosed, lateHead)
+	}
+	return l.spendLate()
+}
+
 // onTrailer takes the fields behind a body.
 func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
 	h, fields := &l.reader.head, &l.reader.scratch
@@ -434,15 +445,17 @@ func (l *link) onTrailer(id uint32, block []byte, endStream bool) *fault {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.streams[id] // It may have ended meanwhile.
-	if s == nil || s.resetByUs {
+	s := l.streams[id]
+	switch {
+	case s == nil: // It has ended meanwhile.
+		return l.lateHead(id)
+	case s.resetByUs:
 		return l.spendLate()
 	}
 	in := &s.in
 	switch {
 	case s.reset || in.ended:
-		// Whoever ends a stream and goes on has lost count (RFC 9113 §5.1).
-		return broken(StreamClosed, "a head on a stream that has ended")
+		return broken(StreamClosed, lateHead)
 	case h.Wrong != "":
 		return spoiled(id, ProtocolError, h.Wrong)
 	case !endStream:
